@@ -1,0 +1,151 @@
+package actions
+
+import (
+	"context"
+	"time"
+
+	"github.com/remedykit/remedy/schema"
+)
+
+// An ActionHandler carries out one action type. One handler serves many steps at once; it must be safe for concurrent
+// use and should end soon after its context does.
+//
+// A nil Result with a nil error is success. An error fails the step; wrap it with [Transient] or [Permanent] to say
+// whether another attempt could help. A panic fails the step too.
+type ActionHandler interface {
+	Execute(ctx context.Context, req *Request) (*Result, error)
+}
+
+// HandlerFunc makes a function an ActionHandler.
+type HandlerFunc func(ctx context.Context, req *Request) (*Result, error)
+
+// Execute calls f.
+func (f HandlerFunc) Execute(ctx context.Context, req *Request) (*Result, error) { return f(ctx, req) }
+
+// Handlers are the handlers of a runner, by canonical action type.
+type Handlers map[string]ActionHandler
+
+// A Request asks a handler to carry out one attempt of one step. Handlers must not change it, and must not keep it
+// after they return.
+type Request struct {
+	// Run and Step are ids, Number is the step's position in the plan from 1, Attempt counts from 1.
+	Run     string
+	Step    string
+	Number  int
+	Attempt int
+	// Action is the canonical action type.
+	Action string
+	// Description is the model's text: data, to be shown as text only.
+	Description string
+	Parameters  Parameters
+	Target      schema.Target
+	// Expected is what the step is expected to take.
+	Expected time.Duration
+	// Conductor takes what the handler reports while it works. The executor sets it; nil in a handler's own tests.
+	Conductor Conductor
+}
+
+// Key is the idempotency key of the step: it is the same for every attempt and after a restart.
+func (r *Request) Key() string { return r.Run + "/" + r.Step }
+
+// Begin is called by a handler just before it sends its effect, with what is needed to undo it (nil when nothing is).
+// When it returns an error the handler must return without effect. It may be called once per attempt.
+//
+// Handlers that call it implement [Beginner]; for all others the executor calls it before Execute.
+func (r *Request) Begin(ctx context.Context, undo *Undo) error {
+	if r.Conductor == nil {
+		return ctx.Err()
+	}
+	return r.Conductor.Begin(ctx, r, undo)
+}
+
+// A Conductor is the executor as a handler sees it.
+type Conductor interface {
+	Begin(ctx context.Context, req *Request, undo *Undo) error
+}
+
+// A Result is what a handler has to say about a step that succeeded.
+type Result struct {
+	// Message is one line for people.
+	Message string `json:"message,omitempty"`
+	// Outputs are facts for the report: strings, numbers, bools, lists and maps of these.
+	Outputs map[string]any `json:"outputs,omitempty"`
+	// Artifacts are files that the step left.
+	Artifacts []Artifact `json:"artifacts,omitempty"`
+}
+
+// An Artifact is a file that a step left.
+type Artifact struct {
+	Name   string `json:"name"`
+	URI    string `json:"uri"`
+	SHA256 string `json:"sha256,omitempty"`
+	Size   int64  `json:"size,omitempty"`
+}
+
+// Undo is what a Compensator needs to take an effect back: the state before it. It must not hold secrets.
+type Undo struct {
+	// Summary says in one line what undoing would do.
+	Summary string `json:"summary"`
+	// State is the handler's own; it must survive JSON.
+	State map[string]any `json:"state,omitempty"`
+}
+
+// A Preview is what a step would do.
+type Preview struct {
+	// Verified tells that the system that would carry it out has checked it.
+	Verified bool `json:"verified"`
+	// Change describes the change, one line each.
+	Change []string `json:"change,omitempty"`
+}
+
+// Outcome answers whether an effect happened.
+type Outcome uint8
+
+// The outcomes. The zero Outcome says nothing.
+const (
+	OutcomeUnknown Outcome = iota
+	OutcomeHappened
+	OutcomeDidNotHappen
+)
+
+// A DryRunner can say what it would do without doing it.
+type DryRunner interface {
+	DryRun(ctx context.Context, req *Request) (*Preview, error)
+}
+
+// A Compensator can take its effect back.
+type Compensator interface {
+	Compensate(ctx context.Context, req *Request, undo *Undo) error
+}
+
+// A Prober can say whether its effect happened, when a process died between sending it and noting its outcome.
+type Prober interface {
+	Probe(ctx context.Context, req *Request) (Outcome, error)
+}
+
+// A Footprinter can say which objects it would write.
+type Footprinter interface {
+	Footprint(ctx context.Context, req *Request) ([]schema.Target, error)
+}
+
+// A Beginner calls [Request.Begin] itself, just before it sends its effect.
+type Beginner interface {
+	BeginsItself() bool
+}
+
+// As finds a capability of a handler: T is one of the one-method interfaces. It looks through wrappers that have a
+// method Unwrap() ActionHandler, outermost first.
+func As[T any](h ActionHandler) (T, bool) {
+	for h != nil {
+		if t, ok := h.(T); ok {
+			return t, true
+		}
+		u, ok := h.(interface{ Unwrap() ActionHandler })
+		if !ok {
+			break
+		}
+		h = u.Unwrap()
+	}
+	var zero T
+	return zero, false
+}

@@ -1,0 +1,3 @@
+module github.com/remedykit/remedy
+
+go 1.26
