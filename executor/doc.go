@@ -1,0 +1,39 @@
+// Package executor runs plans.
+//
+// An [Executor] starts a [Run] of a plan: each step starts the moment its own dependencies have succeeded, within a
+// limit, longest remaining path first; a step that a policy gates waits for a [github.com/remedykit/remedy/approval.Decision] without
+// holding anything; what happens is told to every [Observer] in order; what came out is a [Report], which can say of
+// every step why it ended as it did. [Executor.Simulate] runs the same schedule on virtual time.
+//
+//	ex, err := executor.New(executor.Config{Handlers: handlers, Policy: approval.IncidentTable(), Approver: approver})
+//	report, err := ex.Run(ctx, plan, executor.RunOptions{Confidence: approval.Confidence{Value: 0.85, Given: true}})
+//
+// # States
+//
+// A step is [Pending] until its dependencies have succeeded, then [WaitingApproval] if it is gated and not yet
+// approved, then [Running] as soon as a slot is free, and ends as [Succeeded], [Failed], [Rejected], [Blocked] (a
+// dependency did not succeed), [Cancelled] (the run stopped before it started) or [Unknown] (nobody can say whether it
+// took effect).
+//
+// The run fails when a mutating step or a verification gate fails, is rejected or can no longer run. Then no new
+// mutating step starts and what waits for a person is withdrawn; what runs may finish, and reading steps whose
+// dependencies succeeded still run, as do steps that are marked always. Any other failure leaves the run
+// [RunSucceededWithWarnings].
+//
+// # Clocks
+//
+// A step's time-out runs while the step runs; its context ends with it. A handler that goes on although its context
+// has ended is abandoned after the grace, and its step is Unknown. The run's clock stops while nothing runs and a gate
+// waits. A gate's clock runs from the ask, and when it is up the answer is no.
+//
+// # Interrupt and cancel
+//
+// When the context given to [Executor.Start] ends the run is interrupted: nothing new starts, and what runs is told
+// so and gets the grace. [Executor.Cancel] ends a run for good; steps marked always still run.
+//
+// # Concurrency
+//
+// All methods may be called from several goroutines. Handlers, approvers and observers run outside every lock.
+// Events of one run reach observers one after another, in the order in which things happened. A run owns one
+// goroutine beside those that work for it, and a run that waits for people owns no other.
+package executor

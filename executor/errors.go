@@ -1,0 +1,32 @@
+package executor
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What Decide and Cancel may answer.
+var (
+	ErrUnknownRun  = errors.New("no such run")
+	ErrNotAsked    = errors.New("this gate has not been asked")
+	ErrDecided     = errors.New("this gate has been decided")
+	ErrExpired     = errors.New("this request has expired")
+	ErrDigest      = errors.New("this decision answers something else than what is asked")
+	ErrNotApprover = errors.New("this identity may not decide")
+)
+
+// A PanicError is a panic of a handler or approver.
+type PanicError struct {
+	// Value is what was panicked with; nil when the handler ended its goroutine instead.
+	Value any
+	// Stack is the goroutine's at the panic.
+	Stack []byte
+}
+
+// Error does not include the stack.
+func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "handler ended its goroutine (runtime.Goexit)"
+	}
+	return fmt.Sprintf("panic: %v", e.Value)
+}

@@ -1,0 +1,138 @@
+package executor
+
+// Status is the state of a step.
+type Status uint8
+
+// The states of a step. All from Succeeded on are final.
+const (
+	Pending Status = iota
+	WaitingApproval
+	Running
+	Succeeded
+	Failed
+	Rejected
+	Blocked
+	Cancelled
+	Unknown
+)
+
+// String returns the published name, such as "waitingApproval".
+func (s Status) String() string {
+	switch s {
+	case Pending:
+		return "pending"
+	case WaitingApproval:
+		return "waitingApproval"
+	case Running:
+		return "running"
+	case Succeeded:
+		return "succeeded"
+	case Failed:
+		return "failed"
+	case Rejected:
+		return "rejected"
+	case Blocked:
+		return "blocked"
+	case Cancelled:
+		return "cancelled"
+	}
+	return "unknown"
+}
+
+// MarshalText writes the published name.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Final tells whether a step in this state has ended.
+func (s Status) Final() bool { return s >= Succeeded }
+
+// Reason is the published code of why a step is in its state.
+type Reason uint8
+
+// The reasons. ReasonNone goes with steps that have not ended.
+const (
+	ReasonNone Reason = iota
+	// ReasonCompleted: the handler succeeded.
+	ReasonCompleted
+	// ReasonHandlerError: the handler returned an error.
+	ReasonHandlerError
+	// ReasonTimeout: the handler ended with an error after the step's time-out had passed.
+	ReasonTimeout
+	// ReasonPanic: the handler panicked or ended its goroutine.
+	ReasonPanic
+	// ReasonAbandoned: the handler went on for the whole grace after its context had ended.
+	ReasonAbandoned
+	// ReasonRejected: a person said no.
+	ReasonRejected
+	// ReasonApprovalTimeout: nobody answered in time.
+	ReasonApprovalTimeout
+	// ReasonApprovalError: the approver failed, panicked, or gave no valid answer.
+	ReasonApprovalError
+	// ReasonDependency: a dependency did not succeed.
+	ReasonDependency
+	// ReasonRunFailed: the run failed before the step could start.
+	ReasonRunFailed
+	// ReasonPlanRejected: the plan as a whole was not approved.
+	ReasonPlanRejected
+	// ReasonRunCancelled: somebody cancelled the run.
+	ReasonRunCancelled
+	// ReasonRunTimeout: the run's clock ran out.
+	ReasonRunTimeout
+	// ReasonInterrupted: the context of the run ended.
+	ReasonInterrupted
+)
+
+// String returns the published code, "" for ReasonNone.
+func (r Reason) String() string {
+	switch r {
+	case ReasonCompleted:
+		return "completed"
+	case ReasonHandlerError:
+		return "handlerError"
+	case ReasonTimeout:
+		return "timeout"
+	case ReasonPanic:
+		return "panic"
+	case ReasonAbandoned:
+		return "abandoned"
+	case ReasonRejected:
+		return "rejected"
+	case ReasonApprovalTimeout:
+		return "approvalTimeout"
+	case ReasonApprovalError:
+		return "approvalError"
+	case ReasonDependency:
+		return "dependencyNotSucceeded"
+	case ReasonRunFailed:
+		return "runFailed"
+	case ReasonPlanRejected:
+		return "planRejected"
+	case ReasonRunCancelled:
+		return "runCancelled"
+	case ReasonRunTimeout:
+		return "runTimeout"
+	case ReasonInterrupted:
+		return "interrupted"
+	}
+	return ""
+}
+
+// MarshalText writes the published code.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// RunStatus is the state of a run.
+type RunStatus string
+
+// The states of a run. RunParked means that nothing runs and a gate waits for [Executor.Decide].
+const (
+	RunRunning               RunStatus = "running"
+	RunParked                RunStatus = "parked"
+	RunSucceeded             RunStatus = "succeeded"
+	RunSucceededWithWarnings RunStatus = "succeededWithWarnings"
+	RunFailed                RunStatus = "failed"
+	RunRejected              RunStatus = "rejected"
+	RunCancelled             RunStatus = "cancelled"
+	RunInterrupted           RunStatus = "interrupted"
+)
+
+// Final tells whether a run in this state has ended.
+func (s RunStatus) Final() bool { return s != RunRunning && s != RunParked }
