@@ -1,5 +1,12 @@
 package schema
 
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+)
+
 // Limits bound what Parse accepts. A zero field means its default.
 type Limits struct {
 	// Steps defaults to DefaultMaxSteps.
@@ -37,28 +44,159 @@ func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
 // It always returns the document as far as it could be read, with its problems and repairs; the error is an [Error]
 // when one of the problems is an error, and nil otherwise.
 func Parse(data []byte, opts ...Option) (*Document, error) {
-	d := &Document{}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	limit := func(n, otherwise int) int {
+		if n <= 0 {
+			return otherwise
+		}
+		return min(n, math.MaxInt32-1)
+	}
+	o.limits.Steps = limit(o.limits.Steps, DefaultMaxSteps)
+	o.limits.Bytes = limit(o.limits.Bytes, DefaultMaxBytes)
+	o.limits.Depth = limit(o.limits.Depth, DefaultMaxDepth)
+
+	p := parser{options: o, steps: none}
+	p.maxDepth = o.limits.Depth
+	p.open(data)
+	return p.finish()
+}
+
+// open takes the source in, unless it is unfit, and reads the document.
+func (p *parser) open(data []byte) {
+	if len(data) > p.limits.Bytes {
+		p.add(finding{code: CodeLimitExceeded, node: none, message: fmt.Sprintf("the input has %d bytes, more than the %d allowed", len(data), p.limits.Bytes)})
+	} else {
+		p.src = string(data)
+	}
+	src := p.src
+	p.positions = sync.OnceValue(func() *positions { return newPositions(src) })
+	if len(p.found) == 0 && !p.unreadable() {
+		p.document()
+	}
+}
+
+// A parser turns one source into a Document.
+type parser struct {
+	options
+	reader
+	doc       Document
+	positions func() *positions
+	manifest  bool
+	steps     int32 // the list of recommendations, or none
+	broken    bool  // the source could not be read to its end: say nothing of what is missing
+	numbered  bool  // some step has a number for an id
+	numbers   []int32
+	names     []string
+	told      map[told]bool
+}
+
+// A told field has a problem already.
+type told struct {
+	step  int // -1: the document itself
+	field string
+}
+
+// A finding is a problem or, when it has a repair kind, a repair, before its position is known.
+type finding struct {
+	code       Code
+	repair     RepairKind
+	warning    bool
+	node       int32 // the value (or name) it is about
+	off        int32
+	message    string
+	suggestion string
+}
+
+func (p *parser) add(f finding) { p.found = append(p.found, f) }
+
+// problem adds an error about a node.
+func (p *parser) problem(code Code, i int32, message, suggestion string) {
+	p.add(finding{code: code, node: i, off: p.nodes[i].off, message: message, suggestion: suggestion})
+}
+
+func (p *parser) warn(code Code, i int32, message, suggestion string) {
+	p.add(finding{code: code, warning: true, node: i, off: p.nodes[i].off, message: message, suggestion: suggestion})
+}
+
+func (p *parser) repaired(kind RepairKind, i int32, message string) {
+	p.add(finding{repair: kind, node: i, off: p.nodes[i].off, message: message})
+}
+
+// maxFindings bounds how much is said of one document.
+const maxFindings = 1000
+
+// finish gives the findings their positions and the document its source.
+func (p *parser) finish() (*Document, error) {
+	d := &p.doc
+	d.strict = p.strict
+	d.source = &source{tape: p.tape, positions: p.positions}
+	slices.SortStableFunc(p.found, func(a, b finding) int { return int(a.off) - int(b.off) })
+	if len(p.found) > maxFindings {
+		last := finding{code: CodeLimitExceeded, node: none, off: p.found[maxFindings].off,
+			message: fmt.Sprintf("there are %d more problems and repairs from here on; mend those before first", len(p.found)-maxFindings)}
+		p.found = append(p.found[:maxFindings], last)
+	}
+	for _, f := range p.found {
+		line, column := d.source.positions().at(f.off)
+		if f.repair != "" && !p.strict {
+			d.Repairs = append(d.Repairs, Repair{Kind: f.repair, Message: f.message, Pointer: p.pointer(f.node), Line: line, Column: column})
+			continue
+		}
+		q := Problem{Code: f.code, Severity: SeverityError, Message: f.message, Step: p.stepOf(f.node), Pointer: p.pointer(f.node),
+			Line: line, Column: column, Suggestion: f.suggestion}
+		switch f.repair {
+		case "":
+		case RepairComment, RepairTrailingComma, RepairCodeFence, RepairSurroundingText:
+			q.Code = CodeInvalidJSON
+			q.Message = strictMessage[f.repair]
+		default:
+			q.Code = CodeRepairRefused
+			q.Message += ", which strict reading refuses"
+		}
+		if f.warning {
+			q.Severity = SeverityWarning
+		}
+		d.Problems = append(d.Problems, q)
+	}
 	return d, d.Err()
 }
 
-// source locates values in the text a document was read from.
-type source struct{}
-
-// Position returns line and column, from 1, of the value at a JSON pointer, or of the nearest value around it that
-// the document has. It returns 0, 0 for a document built by hand.
-func (d *Document) Position(pointer string) (line, column int) {
-	return 0, 0
+// strictMessage says of a repair that strict reading refuses what it would have dropped.
+var strictMessage = map[RepairKind]string{
+	RepairComment:         "a comment is no JSON",
+	RepairTrailingComma:   "a comma after the last item is no JSON",
+	RepairCodeFence:       "a code fence is no JSON",
+	RepairSurroundingText: "text around the document is no JSON",
 }
 
-// Pointer returns the JSON pointer of a field of recommendation i, spelled as the document spells it (field is the
-// canonical name, path what follows below it). When the document has no such field it is the pointer of the
-// recommendation itself.
-func (d *Document) Pointer(i int, field string, path ...string) string {
+// stepOf returns the id of the step that node i belongs to.
+func (p *parser) stepOf(i int32) string {
+	for ; i != none; i = p.nodes[i].parent {
+		if parent := p.nodes[i].parent; parent == none || parent != p.steps || p.steps == none {
+			continue
+		}
+		n, ok := slices.BinarySearchFunc(p.doc.Recommendations, i, func(r Recommendation, i int32) int { return int(r.node - i) })
+		if ok && validID(p.doc.Recommendations[n].ID) {
+			return p.doc.Recommendations[n].ID
+		}
+		return ""
+	}
 	return ""
 }
 
 // ParameterNames returns the parameter names of recommendation r in the order of the document, or sorted when r was
 // built by hand.
 func (r *Recommendation) ParameterNames() []string {
-	return r.order
+	if len(r.order) == len(r.Parameters) {
+		return slices.Clone(r.order)
+	}
+	names := make([]string, 0, len(r.Parameters))
+	for name := range r.Parameters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }

@@ -1,0 +1,288 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxTries bounds how many brackets of a prose are tried as the start of the document.
+const maxTries = 100
+
+// find reads the JSON document in the source: the whole of it, the content of a code fence, or what stands in prose.
+//
+// A bracket is taken at its word as soon as a member name follows it: what then breaks or ends early is a broken or cut
+// document, and no part of it is ever taken in its place.
+func (p *parser) find() outcome {
+	start := p.lead()
+	if start >= len(p.src) {
+		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, message: "the input is empty; it should hold a recommendations document"})
+		return outcomeBroken
+	}
+	lead := slices.Clone(p.found)
+	whole, fallback, tries := start, -1, 0
+	try := func(pos int) (outcome, bool) {
+		tries++
+		o := p.read(pos)
+		switch {
+		case o == outcomeComplete && p.looksLikeDocument():
+			return o, true
+		case o == outcomeComplete:
+			if fallback < 0 {
+				fallback = pos
+			}
+			return o, false
+		}
+		return o, p.keyed || o == outcomeTruncated || o == outcomeTooDeep
+	}
+	finish := func(pos, fence int, o outcome) outcome {
+		p.found = append(lead[:len(lead):len(lead)], p.found...)
+		p.around(start, pos, fence, o)
+		return o
+	}
+	resume := start
+	if c := p.src[start]; c == '{' || c == '[' {
+		o, done := try(start)
+		if done {
+			return finish(start, -1, o)
+		}
+		resume = start + 1
+		if o == outcomeComplete {
+			resume = p.end
+		}
+	}
+	for fence := resume; tries < maxTries; {
+		i := nextFence(p.src, fence)
+		if i < 0 {
+			break
+		}
+		pos := p.fenceContent(i)
+		fence = i + 3
+		if pos < len(p.src) && (p.src[pos] == '{' || p.src[pos] == '[') {
+			o, done := try(pos)
+			if done {
+				o = finish(pos, i, o)
+				if first := p.another(start, i, true); first >= 0 {
+					p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(first), message: "another JSON document stands before the fenced one; give one"})
+				}
+				return o
+			}
+			if o == outcomeComplete {
+				fence = p.end
+			}
+		}
+	}
+	for tries < maxTries {
+		i := strings.IndexAny(p.src[resume:], "{[")
+		if i < 0 {
+			break
+		}
+		pos := resume + i
+		o, done := try(pos)
+		if done {
+			return finish(pos, -1, o)
+		}
+		resume = pos + 1
+		if o == outcomeComplete {
+			resume = p.end
+		}
+	}
+	if fallback >= 0 {
+		return finish(fallback, -1, p.read(fallback))
+	}
+	c := p.src[whole]
+	if c == '{' || c == '[' {
+		return finish(whole, -1, p.read(whole))
+	}
+	p.reset()
+	p.found = lead
+	message := "there is no JSON object in the input"
+	if c == '"' {
+		message = "the document stands inside a string; give it as JSON itself"
+	} else if strings.ContainsAny(p.src, "{[") {
+		message = "there is no recommendations document in the input"
+	}
+	p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(whole), message: message})
+	return outcomeBroken
+}
+
+// lead skips the byte order mark, white space and comments in front.
+func (p *parser) lead() int {
+	p.reset()
+	pos := 0
+	if strings.HasPrefix(p.src, "\ufeff") {
+		pos = len("\ufeff")
+	}
+	return p.space(pos)
+}
+
+// nextFence returns the next ``` that starts a line (or the source) or opens a JSON block within one, -1 when there is
+// none.
+func nextFence(src string, from int) int {
+	for {
+		i := strings.Index(src[from:], "```")
+		if i < 0 {
+			return -1
+		}
+		i += from
+		line := strings.LastIndexByte(src[:i], '\n') + 1
+		if strings.TrimLeft(src[line:i], " \t>") == "" {
+			return i
+		}
+		from = i + 3
+	}
+}
+
+// fenceContent returns where the content of the code fence at pos starts.
+func (p *parser) fenceContent(pos int) int {
+	pos += 3
+	for pos < len(p.src) && p.src[pos] == '`' {
+		pos++
+	}
+	for pos < len(p.src) && (wordByte(p.src[pos]) || p.src[pos] == ' ') {
+		pos++
+	}
+	for pos < len(p.src) {
+		switch p.src[pos] {
+		case ' ', '\t', '\n', '\r':
+			pos++
+			continue
+		}
+		end := comment(p.src, pos)
+		if end < 0 {
+			break
+		}
+		pos = end
+	}
+	return pos
+}
+
+// looksLikeDocument tells whether the complete value on the tape is meant to be a plan.
+func (p *parser) looksLikeDocument() bool {
+	if p.nodes[0].kind == kindArray {
+		for i := range p.items(0) {
+			if p.nodes[i].kind != kindObject && !p.isPlaceholder(i) {
+				return false
+			}
+		}
+		return true
+	}
+	for k := range p.items(0) {
+		switch foldName(p.text(k)) {
+		case "recommendations", "steps", "apiversion":
+			return true
+		}
+	}
+	return false
+}
+
+// around notes what stands before and after the value that was read from pos on, and refuses a second document.
+func (p *parser) around(start, pos, fence int, o outcome) {
+	before := pos
+	if fence >= 0 {
+		before = fence
+		p.found = append(p.found, finding{repair: RepairCodeFence, node: none, off: int32(fence), message: "the code fence around the document was dropped"})
+	}
+	if strings.TrimSpace(p.src[start:before]) != "" {
+		p.found = append(p.found, finding{repair: RepairSurroundingText, node: none, off: int32(start), message: "the text before the document was dropped"})
+	}
+	if fence >= 0 {
+		p.fenceComments(fence, pos)
+	}
+	if o != outcomeComplete {
+		return
+	}
+	rest := p.end
+	for rest < len(p.src) {
+		rest += len(p.src[rest:]) - len(strings.TrimLeft(p.src[rest:], " \t\r\n"))
+		if fence >= 0 && strings.HasPrefix(p.src[rest:], "```") {
+			fence = -1
+			for rest < len(p.src) && p.src[rest] == '`' {
+				rest++
+			}
+			continue
+		}
+		if rest >= len(p.src) {
+			return
+		}
+		end := comment(p.src, rest)
+		if end < 0 {
+			break
+		}
+		p.found = append(p.found, finding{repair: RepairComment, node: none, off: int32(rest), message: "a comment was dropped"})
+		rest = end
+	}
+	if rest >= len(p.src) {
+		return
+	}
+	if second := p.another(rest, len(p.src), false); second >= 0 {
+		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(second), message: "a second JSON document follows the first; give one"})
+		return
+	}
+	if c := p.src[rest]; c == '}' || c == ']' || c == ',' {
+		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(rest), message: fmt.Sprintf("the document ended before this %q", c)})
+		return
+	}
+	p.found = append(p.found, finding{repair: RepairSurroundingText, node: none, off: int32(rest), message: "the text after the document was dropped"})
+}
+
+// fenceComments notes the comments between the fence and its document.
+func (p *parser) fenceComments(fence, pos int) {
+	line := strings.IndexByte(p.src[fence:pos], '\n')
+	if line < 0 {
+		return
+	}
+	for i := fence + line; i < pos; {
+		if end := comment(p.src, i); end >= 0 {
+			p.found = append(p.found, finding{repair: RepairComment, node: none, off: int32(i), message: "a comment was dropped"})
+			i = end
+			continue
+		}
+		i++
+	}
+}
+
+// another returns where between two places of the source a JSON value with named members starts, -1 when there is none.
+// Of those before the document only one that could be a document itself, or part of one, counts.
+func (p *parser) another(from, to int, before bool) int {
+	other := parser{reader: reader{tape: tape{src: p.src}, maxDepth: p.maxDepth}}
+	for range maxTries {
+		i := strings.IndexAny(p.src[from:to], "{[")
+		if i < 0 {
+			return -1
+		}
+		from += i
+		o := other.read(from)
+		if (other.keyed || o == outcomeTooDeep) && (!before || o != outcomeComplete || other.looksLikeDocument()) {
+			return from
+		}
+		from++
+		if o == outcomeComplete {
+			from = other.end
+		}
+		if from >= to {
+			return -1
+		}
+	}
+	return from
+}
+
+// unreadable reports what makes the whole input unfit to be read.
+func (p *parser) unreadable() bool {
+	if i := strings.IndexByte(p.src, 0); i >= 0 {
+		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(i), message: "the input holds a NUL byte: it is no text in UTF-8"})
+		return true
+	}
+	if utf8.ValidString(p.src) {
+		return false
+	}
+	for i := 0; ; {
+		r, n := utf8.DecodeRuneInString(p.src[i:])
+		if r == utf8.RuneError && n == 1 {
+			p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(i), message: fmt.Sprintf("the byte 0x%02X is not UTF-8", p.src[i])})
+			return true
+		}
+		i += n
+	}
+}
