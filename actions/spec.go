@@ -42,7 +42,7 @@ type Spec struct {
 	Aliases []string `json:"aliases,omitempty"`
 	// Title is the name for people. Defaults to Name in words.
 	Title string `json:"title"`
-	// Category groups actions in listings.
+	// Category groups actions in listings. Defaults to custom.
 	Category string `json:"category"`
 	// Does says what the action does, and Done when it is done.
 	Does string `json:"does"`
@@ -92,19 +92,22 @@ type ParameterType string
 
 // The parameter types.
 const (
-	String     ParameterType = "string"
-	Integer    ParameterType = "integer"
-	Boolean    ParameterType = "boolean"
-	Duration   ParameterType = "duration"  // Go's syntax, or "7d"
-	Quantity   ParameterType = "quantity"  // Kubernetes' resource.Quantity
-	Name       ParameterType = "name"      // RFC 1123 subdomain
-	Namespace  ParameterType = "namespace" // RFC 1123 label
-	Path       ParameterType = "path"      // absolute
-	StringList ParameterType = "stringList"
-	NameList   ParameterType = "nameList"
-	StringMap  ParameterType = "stringMap"
-	Object     ParameterType = "object" // any object or list, as it is
-	Any        ParameterType = "any"
+	String    ParameterType = "string"
+	Integer   ParameterType = "integer"
+	Boolean   ParameterType = "boolean"
+	Duration  ParameterType = "duration"  // Go's syntax, or "7d"
+	Quantity  ParameterType = "quantity"  // Kubernetes' resource.Quantity
+	Name      ParameterType = "name"      // RFC 1123 subdomain
+	Namespace ParameterType = "namespace" // RFC 1123 label
+	Path      ParameterType = "path"      // absolute, not "/" itself, no ".."
+	// RelativePath stays below where it begins: no "..", no leading hyphen.
+	RelativePath ParameterType = "relativePath"
+	StringList   ParameterType = "stringList"
+	NameList     ParameterType = "nameList"
+	PathList     ParameterType = "pathList"
+	StringMap    ParameterType = "stringMap"
+	Object       ParameterType = "object" // any object or list, as it is
+	Any          ParameterType = "any"
 )
 
 // A Parameter describes one parameter as data.
@@ -115,7 +118,8 @@ type Parameter struct {
 	Type        ParameterType `json:"type"`
 	Description string        `json:"description"`
 	Required    bool          `json:"required,omitempty"`
-	// Kind is the Kubernetes kind that the value names, for parameters that name the target.
+	// Kind is the Kubernetes kind that the value names, for parameters that name the target. Parameters of the same
+	// kind name one object together, joined by a slash (a repository and a path in it).
 	Kind string `json:"kind,omitempty"`
 	// Enum lists the values a string may have. Empty: any.
 	Enum []string `json:"enum,omitempty"`
@@ -126,7 +130,8 @@ type Parameter struct {
 	Default any `json:"default,omitempty"`
 	// Words are strings accepted beside the type's values ("previous" for a revision).
 	Words []string `json:"words,omitempty"`
-	// Refuse lists values that are never accepted (match-all patterns in a list of alert names).
+	// Refuse lists values that are never accepted (match-all patterns in a list of alert names). Where it lists any,
+	// every other pattern that matches everything is refused too.
 	Refuse []string `json:"refuse,omitempty"`
 	// Floors raise the risk of a step in which the parameter has a certain value.
 	Floors []Floor `json:"floors,omitempty"`
