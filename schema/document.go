@@ -61,9 +61,9 @@ type Recommendation struct {
 
 // A Target names one Kubernetes object. Namespace is empty for cluster-scoped kinds and where it is not known.
 type Target struct {
-	Kind      string `json:"kind"`
+	Kind      string `json:"kind" validate:"required"`
 	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
+	Name      string `json:"name" validate:"required"`
 }
 
 // String returns "Kind namespace/name", or "Kind name" without a namespace.

@@ -51,17 +51,10 @@ func (p *parser) outer() {
 	seen := members{parser: p}
 	for k := range p.items(0) {
 		name := p.text(k)
-		var canonical string
-		switch foldName(name) {
-		case "recommendations", "steps":
-			canonical = "recommendations"
-		case "estimatedduration":
-			canonical = "estimatedDuration"
-		case "historicalsuccessrate":
-			canonical = "historicalSuccessRate"
-		default:
+		canonical := outerField(name)
+		if canonical == "" {
 			p.warn(CodeUnknownField, k, "the document has no field "+quote(name)+"; it is ignored",
-				nearest(name, "recommendations", "steps", "estimatedDuration", "historicalSuccessRate"))
+				outerField(nearest(name, "recommendations", "steps", "estimatedDuration", "historicalSuccessRate")))
 			continue
 		}
 		if !seen.first(k, canonical) {
@@ -84,6 +77,22 @@ func (p *parser) outer() {
 			p.doc.HistoricalSuccessRate = p.fraction(v, canonical, -1)
 		}
 	}
+}
+
+// outerField returns the canonical name of a field beside the recommendations, "" when there is no such field.
+func outerField(name string) string {
+	if len(name) > 40 {
+		return ""
+	}
+	switch foldName(name) {
+	case "recommendations", "steps":
+		return "recommendations"
+	case "estimatedduration":
+		return "estimatedDuration"
+	case "historicalsuccessrate":
+		return "historicalSuccessRate"
+	}
+	return ""
 }
 
 // members tells the first spelling of a field in one object from later ones.
@@ -391,7 +400,7 @@ func (p *parser) target(object int32, at int) *Target {
 		case "name":
 			into = &t.Name
 		default:
-			p.warn(CodeUnknownField, k, "targetResource has no field "+quote(name)+"; it is ignored", nearest(name, "kind", "namespace", "name"))
+			p.unknown(k, "targetResource", "kind", "namespace", "name")
 			continue
 		}
 		if seen.first(k, folded) && p.nodes[k+1].kind != kindNull && p.expect(k+1, kindString, folded, at) {

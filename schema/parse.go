@@ -48,24 +48,26 @@ func Parse(data []byte, opts ...Option) (*Document, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	o.limits = o.limits.orDefault()
+	p := parser{options: o, steps: none}
+	p.maxDepth = o.limits.Depth
+	p.open(data, p.document)
+	return p.finish()
+}
+
+// orDefault fills in the defaults, and keeps places within what the tape can count.
+func (l Limits) orDefault() Limits {
 	limit := func(n, otherwise int) int {
 		if n <= 0 {
 			return otherwise
 		}
 		return min(n, math.MaxInt32-1)
 	}
-	o.limits.Steps = limit(o.limits.Steps, DefaultMaxSteps)
-	o.limits.Bytes = limit(o.limits.Bytes, DefaultMaxBytes)
-	o.limits.Depth = limit(o.limits.Depth, DefaultMaxDepth)
-
-	p := parser{options: o, steps: none}
-	p.maxDepth = o.limits.Depth
-	p.open(data)
-	return p.finish()
+	return Limits{Steps: limit(l.Steps, DefaultMaxSteps), Bytes: limit(l.Bytes, DefaultMaxBytes), Depth: limit(l.Depth, DefaultMaxDepth)}
 }
 
-// open takes the source in, unless it is unfit, and reads the document.
-func (p *parser) open(data []byte) {
+// open takes the source in, unless it is unfit, and has it read.
+func (p *parser) open(data []byte, read func()) {
 	if len(data) > p.limits.Bytes {
 		p.add(finding{code: CodeLimitExceeded, node: none, message: fmt.Sprintf("the input has %d bytes, more than the %d allowed", len(data), p.limits.Bytes)})
 	} else {
@@ -74,7 +76,7 @@ func (p *parser) open(data []byte) {
 	src := p.src
 	p.positions = sync.OnceValue(func() *positions { return newPositions(src) })
 	if len(p.found) == 0 && !p.unreadable() {
-		p.document()
+		read()
 	}
 }
 
@@ -85,6 +87,8 @@ type parser struct {
 	doc       Document
 	positions func() *positions
 	manifest  bool
+	exact     bool // fields have one spelling, and one that is not known is an error
+	cursor    cursor
 	steps     int32 // the list of recommendations, or none
 	broken    bool  // the source could not be read to its end: say nothing of what is missing
 	numbered  bool  // some step has a number for an id
