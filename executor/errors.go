@@ -7,6 +7,7 @@ import (
 
 // What Decide and Cancel may answer.
 var (
+	ErrFinished    = errors.New("the run has finished")
 	ErrUnknownRun  = errors.New("no such run")
 	ErrNotAsked    = errors.New("this gate has not been asked")
 	ErrDecided     = errors.New("this gate has been decided")

@@ -2,6 +2,15 @@ package executor
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
@@ -38,7 +47,8 @@ const (
 
 // RunOptions are what the caller says about one run. The zero value is fine.
 type RunOptions struct {
-	// ID of the run. Defaults to a new one. Starting an ID again returns the run that has it.
+	// ID of the run: letters, digits, dot, underscore and hyphen, at most 63. Defaults to a new one. Starting an ID
+	// again returns the run that has it.
 	ID string
 	// Author of the plan, who cannot approve it.
 	Author string
@@ -47,10 +57,44 @@ type RunOptions struct {
 }
 
 // An Executor runs plans. It is safe for concurrent use.
-type Executor struct{}
+type Executor struct {
+	config   Config
+	handlers map[string]*bound
+
+	mu       sync.Mutex
+	runs     map[string]*Run
+	finished []string // ids of finished runs that are still in runs, the oldest first
+}
+
+// keep is how many finished runs an Executor remembers, so that starting one again does not run it again.
+const keep = 1024
 
 // New returns an Executor. It refuses a Config that contradicts itself.
-func New(c Config) (*Executor, error) { return nil, nil }
+func New(c Config) (*Executor, error) {
+	switch {
+	case len(c.Handlers) == 0:
+		return nil, errors.New("executor: Config.Handlers is empty: nothing could be run")
+	case c.MaxParallel < -1:
+		return nil, fmt.Errorf("executor: Config.MaxParallel is %d: use a number of steps, 0 for the default of %d, or -1 for no limit", c.MaxParallel, DefaultMaxParallel)
+	case c.RunTimeout < 0 || c.Grace < 0:
+		return nil, errors.New("executor: Config.RunTimeout and Config.Grace cannot be negative")
+	}
+	if c.MaxParallel == 0 {
+		c.MaxParallel = DefaultMaxParallel
+	}
+	if c.Grace == 0 {
+		c.Grace = DefaultGrace
+	}
+	c.Observers = slices.Clone(c.Observers)
+	e := &Executor{config: c, handlers: make(map[string]*bound, len(c.Handlers)), runs: map[string]*Run{}}
+	for action, h := range c.Handlers {
+		if h == nil {
+			return nil, fmt.Errorf("executor: the handler of %s is nil", action)
+		}
+		e.handlers[action] = bind(h)
+	}
+	return e, nil
+}
 
 // Start starts a run and returns at once; it never waits for a step, a person or an observer. The run goes on until it
 // has finished or ctx ends, which interrupts it.
@@ -58,47 +102,111 @@ func New(c Config) (*Executor, error) { return nil, nil }
 // The error is for a run that could not be started: no handler for an action, a refused confidence, an ID that another
 // plan has.
 func (e *Executor) Start(ctx context.Context, plan *dag.Plan, o RunOptions) (*Run, error) {
-	return nil, nil
+	if plan == nil || plan.Len() == 0 {
+		return nil, errors.New("executor: the plan has no steps")
+	}
+	if o.ID == "" {
+		o.ID = newID()
+	} else if !validID(o.ID) {
+		return nil, fmt.Errorf("executor: run id %q: use letters, digits, dot, underscore and hyphen, at most 63", o.ID)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.runs[o.ID]; r != nil {
+		if r.plan.Digest() != plan.Digest() {
+			return nil, fmt.Errorf("executor: run %s is a run of another plan (%s)", o.ID, r.plan.Digest())
+		}
+		return r, nil
+	}
+	r, err := e.newRun(ctx, plan, o)
+	if err != nil {
+		return nil, fmt.Errorf("executor: %w", err)
+	}
+	e.runs[o.ID] = r
+	r.start()
+	return r, nil
 }
 
 // Run is Start and Wait. It returns when the run has finished or is parked; a run that is parked goes on when its gate
-// is decided.
+// is decided. When ctx ends the run is interrupted, and Run returns when nothing of it runs any more.
 func (e *Executor) Run(ctx context.Context, plan *dag.Plan, o RunOptions) (*Report, error) {
-	return nil, nil
+	r, err := e.Start(ctx, plan, o)
+	if err != nil {
+		return nil, err
+	}
+	return r.Wait(context.WithoutCancel(ctx))
 }
 
-// Cancel cancels a run: nothing new starts but steps marked always, and what runs is told so. It returns at once.
-func (e *Executor) Cancel(ctx context.Context, run, reason string) error { return nil }
+// Cancel cancels a run: nothing new starts but steps marked always, and what runs is told so and gets the grace. It
+// returns at once. Cancelling a run that has finished is [ErrFinished], wrapped.
+func (e *Executor) Cancel(_ context.Context, run, reason string) error {
+	r := e.Lookup(run)
+	if r == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownRun, run)
+	}
+	return r.cancel(reason)
+}
 
 // Decide answers a gate, from whatever channel: it wakes a parked run. step is empty for the gate of the plan as a
 // whole. The decision must carry the digest of the request that it answers.
 //
 // Errors are [ErrUnknownRun], [ErrNotAsked], [ErrDecided], [ErrExpired], [ErrDigest] and [ErrNotApprover], wrapped.
-func (e *Executor) Decide(ctx context.Context, run, step string, d approval.Decision) error {
+func (e *Executor) Decide(_ context.Context, run, step string, d approval.Decision) error {
+	r := e.Lookup(run)
+	if r == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownRun, run)
+	}
+	if err := r.decide(step, d); err != nil {
+		return fmt.Errorf("run %s, step %q: %w", run, step, err)
+	}
 	return nil
 }
 
-// Lookup returns a run that is live, or that finished lately; nil when there is none.
-func (e *Executor) Lookup(run string) *Run { return nil }
+// Lookup returns a run that is live, or one of the last 1,024 that have finished; nil when there is none.
+func (e *Executor) Lookup(run string) *Run {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.runs[run]
+}
 
-// A Run is one run of a plan. It is safe for concurrent use.
-type Run struct{}
+// retire remembers that a run has finished, and forgets the oldest.
+func (e *Executor) retire(run string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.finished = append(e.finished, run)
+	if len(e.finished) > keep {
+		delete(e.runs, e.finished[0])
+		e.finished = e.finished[1:]
+	}
+}
 
-// ID is the run's id.
-func (r *Run) ID() string { return "" }
+// handlersFor returns the handler of each step.
+func (e *Executor) handlersFor(plan *dag.Plan) ([]*bound, error) {
+	handlers := make([]*bound, plan.Len())
+	var missing []string
+	for i := range handlers {
+		action := plan.Step(i).Action()
+		if handlers[i] = e.handlers[action]; handlers[i] == nil && !slices.Contains(missing, action) {
+			missing = append(missing, action)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("no handler for %s: add one to Config.Handlers", strings.Join(missing, ", "))
+	}
+	return handlers, nil
+}
 
-// Plan is the plan that is run.
-func (r *Run) Plan() *dag.Plan { return nil }
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
-// Gates are the gates of the plan in this run.
-func (r *Run) Gates() *approval.Gates { return nil }
+func validID(id string) bool { return idPattern.MatchString(id) }
 
-// Snapshot says how the run stands now. It never blocks.
-func (r *Run) Snapshot() *Report { return nil }
+// newID makes an id that sorts by time.
+func newID() string {
+	return "run-" + time.Now().UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:6])
+}
 
-// Done is closed when the run has finished and everything about it has been told.
-func (r *Run) Done() <-chan struct{} { return nil }
-
-// Wait waits until the run has finished or is parked, or ctx ends, which does not touch the run. A parked run's Report
-// has the status RunParked and says in Waiting what it waits for.
-func (r *Run) Wait(ctx context.Context) (*Report, error) { return nil, nil }
+// stepDigest is what a decision about a step is bound to: the plan, and the step with its target.
+func stepDigest(plan *dag.Plan, i int) string {
+	sum := sha256.Sum256([]byte(plan.Digest() + "\n" + plan.StepDigest(i)))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}

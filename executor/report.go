@@ -1,55 +1,280 @@
 package executor
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/dag"
 )
 
 // A Report says how a run stands or how it ended. It is immutable and safe to share.
 type Report struct {
-	run    string
-	digest string
-	status RunStatus
-	// …
+	run       string
+	plan      *dag.Plan
+	status    RunStatus
+	startedAt time.Time
+	makespan  time.Duration
+	stopped   string
+	cause     int32
+	steps     []stepState
+	outcomes  []outcome
+	gates     map[int32]GateReport
+	waiting   []*approval.Request
+}
+
+// reportLocked makes a Report; shared tells that the run goes on, so that nothing may be kept without a copy.
+func (r *Run) reportLocked(live bool) *Report {
+	rep := &Report{
+		run: r.id, plan: r.plan, status: r.m.status(), startedAt: r.startedAt, stopped: r.stopped,
+		cause: r.m.cause, steps: r.m.steps, outcomes: r.outcomes, gates: make(map[int32]GateReport, len(r.asks)),
+	}
+	if live {
+		rep.steps, rep.outcomes = slices.Clone(rep.steps), slices.Clone(rep.outcomes)
+	}
+	if r.isParked && rep.status == RunRunning {
+		rep.status = RunParked
+	}
+	if rep.status.Final() {
+		for i := range rep.steps {
+			rep.makespan = max(rep.makespan, rep.steps[i].end)
+		}
+	} else {
+		rep.makespan = r.now()
+	}
+	for i, a := range r.asks {
+		g := r.m.gate[i]
+		report := GateReport{AskedAt: r.startedAt.Add(g.askedAt), Verdict: g.verdict, By: a.by, Reason: a.reason}
+		if g.ready {
+			report.ReadyAt = r.startedAt.Add(g.readyAt)
+		}
+		if g.decided {
+			report.DecidedAt = r.startedAt.Add(g.at)
+		}
+		rep.gates[i] = report
+	}
+	for _, a := range r.openAsks {
+		if !r.decidedLocked(a) {
+			rep.waiting = append(rep.waiting, a.req)
+		}
+	}
+	slices.SortFunc(rep.waiting, func(a, b *approval.Request) int { return requestOrder(a) - requestOrder(b) })
+	return rep
+}
+
+func requestOrder(r *approval.Request) int {
+	if r.Step == nil {
+		return -1
+	}
+	return r.Step.Index()
+}
+
+// Snapshot says how the run stands now. It waits for nobody.
+func (r *Run) Snapshot() *Report {
+	select {
+	case <-r.done:
+		return r.final
+	default:
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reportLocked(true)
 }
 
 // Run is the run's id.
 func (r *Report) Run() string { return r.run }
 
-// Digest is the plan's.
-func (r *Report) Digest() string { return r.digest }
+// Plan is the plan that was run.
+func (r *Report) Plan() *dag.Plan { return r.plan }
 
 // Status is the run's.
 func (r *Report) Status() RunStatus { return r.status }
 
 // StartedAt is when the run started.
-func (r *Report) StartedAt() time.Time { return time.Time{} }
+func (r *Report) StartedAt() time.Time { return r.startedAt }
 
-// Makespan is how long the run took, or has taken so far.
-func (r *Report) Makespan() time.Duration { return 0 }
+// Makespan is how long the run took from its start to the end of its last step, or has taken so far.
+func (r *Report) Makespan() time.Duration { return r.makespan }
 
-// Waiting are the requests that wait for an answer, in plan order, the plan's own first.
-func (r *Report) Waiting() []*approval.Request { return nil }
+// Waiting are the requests that wait for an answer, in plan order, the plan's own first. They must not be changed.
+func (r *Report) Waiting() []*approval.Request { return slices.Clone(r.waiting) }
 
-// Len is the number of steps.
-func (r *Report) Len() int { return 0 }
+// PlanGate tells how the gate of the plan as a whole went; nil when it was never asked.
+func (r *Report) PlanGate() *GateReport { return r.gateReport(planGate) }
 
 // Step returns the record of step i, from 0.
-func (r *Report) Step(i int) StepReport { return StepReport{} }
+func (r *Report) Step(i int) StepReport {
+	s, p := &r.steps[i], r.plan.Step(i)
+	report := StepReport{
+		ID: p.ID(), Number: p.Number(), Status: s.status, Reason: s.reason,
+		Result: r.outcomes[i].result, Err: r.outcomes[i].err, Gate: r.gateReport(int32(i)),
+	}
+	if s.cause >= 0 {
+		report.Cause = r.plan.Step(int(s.cause)).ID()
+	}
+	if s.flags&started != 0 {
+		report.Attempts = 1
+		report.StartedAt = r.startedAt.Add(s.start)
+	}
+	if s.status.Final() {
+		report.EndedAt = r.startedAt.Add(s.end)
+	}
+	return report
+}
+
+func (r *Report) gateReport(i int32) *GateReport {
+	if g, ok := r.gates[i]; ok {
+		return &g
+	}
+	return nil
+}
 
 // Steps yields the records of all steps in plan order.
-func (r *Report) Steps() iter.Seq[StepReport] { return nil }
+func (r *Report) Steps() iter.Seq[StepReport] {
+	return func(yield func(StepReport) bool) {
+		for i := range r.steps {
+			if !yield(r.Step(i)) {
+				return
+			}
+		}
+	}
+}
 
 // Why explains a step that did not succeed: the chain of causes from the step down to the event that began it. It is
 // nil for a step that succeeded or has not ended, and for an unknown id.
-func (r *Report) Why(step string) []Cause { return nil }
+func (r *Report) Why(step string) []Cause {
+	index, ok := r.plan.Index(step)
+	if !ok || !r.steps[index].status.Final() || r.steps[index].status == Succeeded {
+		return nil
+	}
+	var chain []Cause
+	for i := int32(index); ; i = r.steps[i].cause {
+		s := &r.steps[i]
+		chain = append(chain, Cause{Step: r.plan.Step(int(i)).ID(), Status: s.status, Reason: s.reason, Message: r.message(i)})
+		if s.cause < 0 {
+			break
+		}
+	}
+	root := &chain[len(chain)-1]
+	switch root.Reason {
+	case ReasonRunCancelled, ReasonRunTimeout, ReasonInterrupted:
+		chain = append(chain, Cause{Reason: root.Reason, Message: r.stopped})
+	case ReasonPlanRejected:
+		event := Cause{Status: Rejected, Reason: root.Reason}
+		if g := r.PlanGate(); g != nil {
+			event.Message = verdictMessage(*g)
+		}
+		chain = append(chain, event)
+	}
+	return chain
+}
+
+// message says for people how a step ended.
+func (r *Report) message(i int32) string {
+	if r.steps[i].status == Rejected {
+		if g, ok := r.gates[i]; ok {
+			return verdictMessage(g)
+		}
+	}
+	switch o := r.outcomes[i]; {
+	case o.err != nil:
+		return o.err.Error()
+	case r.steps[i].cause >= 0:
+		return fmt.Sprintf("%s did not succeed", r.plan.Step(int(r.steps[i].cause)).ID())
+	}
+	return ""
+}
+
+func verdictMessage(g GateReport) string {
+	switch {
+	case g.By != "" && g.Reason != "":
+		return fmt.Sprintf("rejected by %s: %s", g.By, g.Reason)
+	case g.By != "":
+		return "rejected by " + g.By
+	}
+	return g.Reason
+}
 
 // Err is nil when the run succeeded, with or without warnings, or has not ended; otherwise an error that names the
-// steps that caused it.
-func (r *Report) Err() error { return nil }
+// step that began the failure, and wraps the error of its handler.
+func (r *Report) Err() error {
+	switch r.status {
+	case RunRunning, RunParked, RunSucceeded, RunSucceededWithWarnings:
+		return nil
+	}
+	text := fmt.Sprintf("run %s %s", r.run, r.status)
+	if r.stopped != "" {
+		text += ": " + r.stopped
+	}
+	if r.cause < 0 {
+		if g := r.PlanGate(); g != nil && g.Verdict == approval.Rejected {
+			text += ": the plan was " + verdictMessage(*g)
+		}
+		return errors.New(text)
+	}
+	s := r.Step(int(r.cause))
+	text += fmt.Sprintf(": step %d (%s) %s", s.Number, s.ID, s.Status)
+	if s.Status == Rejected || s.Err == nil {
+		if m := r.message(r.cause); m != "" {
+			text += ": " + m
+		}
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, s.Err)
+}
+
+// MarshalJSON writes the report as the command line prints it; times are RFC 3339, durations seconds.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	type step struct {
+		ID        string     `json:"id"`
+		Number    int        `json:"number"`
+		Status    Status     `json:"status"`
+		Reason    Reason     `json:"reason"`
+		Cause     string     `json:"cause"`
+		Attempts  int        `json:"attempts"`
+		StartedAt *time.Time `json:"startedAt"`
+		EndedAt   *time.Time `json:"endedAt"`
+	}
+	steps := make([]step, 0, len(r.steps))
+	for s := range r.Steps() {
+		out := step{ID: s.ID, Number: s.Number, Status: s.Status, Reason: s.Reason, Cause: s.Cause, Attempts: s.Attempts}
+		if !s.StartedAt.IsZero() {
+			out.StartedAt = &s.StartedAt
+		}
+		if !s.EndedAt.IsZero() {
+			out.EndedAt = &s.EndedAt
+		}
+		steps = append(steps, out)
+	}
+	return json.Marshal(struct {
+		Run      string    `json:"run"`
+		Status   RunStatus `json:"status"`
+		Digest   string    `json:"digest"`
+		Makespan float64   `json:"makespanSeconds"`
+		Steps    []step    `json:"steps"`
+		Rollback []string  `json:"rollback"`
+	}{r.run, r.status, r.plan.Digest(), r.makespan.Seconds(), steps, []string{}})
+}
+
+// String is a short table for people.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "run %s %s after %s\n", r.run, r.status, r.makespan.Round(time.Millisecond))
+	for s := range r.Steps() {
+		fmt.Fprintf(&b, "  %d %s %s", s.Number, s.ID, s.Status)
+		if s.Status.Final() && s.Status != Succeeded {
+			fmt.Fprintf(&b, " (%s)", s.Reason)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
 
 // A StepReport is the record of one step.
 type StepReport struct {
@@ -57,7 +282,7 @@ type StepReport struct {
 	Number int
 	Status Status
 	Reason Reason
-	// Cause is the id of the step that caused a step not to run; "" when none did.
+	// Cause is the id of the step that kept this one from running; "" when none did.
 	Cause string
 	// Attempts is 0 for a step that never started.
 	Attempts int
@@ -74,13 +299,21 @@ type StepReport struct {
 // A GateReport tells how a gate went.
 type GateReport struct {
 	AskedAt time.Time
-	// ReadyAt is when all else was ready for the step; zero when it never was.
+	// ReadyAt is when nothing but the gate kept the step from starting; zero when that never was.
 	ReadyAt time.Time
 	// DecidedAt is zero while the gate waits.
 	DecidedAt time.Time
 	Verdict   approval.Verdict
 	By        string
 	Reason    string
+}
+
+// Wait is how long the gate alone kept its step from starting.
+func (g GateReport) Wait() time.Duration {
+	if g.ReadyAt.IsZero() || g.DecidedAt.Before(g.ReadyAt) {
+		return 0
+	}
+	return g.DecidedAt.Sub(g.ReadyAt)
 }
 
 // A Cause is one link in the explanation of a step.

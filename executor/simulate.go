@@ -1,6 +1,10 @@
 package executor
 
 import (
+	"cmp"
+	"container/heap"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/remedykit/remedy/approval"
@@ -10,21 +14,174 @@ import (
 // SimulateOptions say what happens in a simulation.
 type SimulateOptions struct {
 	Confidence approval.Confidence
-	// ApprovalAfter is how long after the ask every gate is approved.
+	// ApprovalAfter is how long after the ask every gate is approved. When it is longer than the policy's time-out
+	// nobody answers in time.
 	ApprovalAfter time.Duration
 }
 
 // A Simulation is what a run would be like when every step takes what it is expected to take.
 type Simulation struct {
-	// Report is the run's; times count from the zero time.
+	// Report is the run's; its times count from the Unix epoch.
 	*Report
-	// Work is what the steps take one after the other, ApprovalWait the time that steps (and the plan) stood ready
-	// waiting for people, ParallelSavings the work less the time during which at least one step ran.
-	Work, ApprovalWait, ParallelSavings time.Duration
-	// CriticalPath are the indexes of the plan's longest path.
-	CriticalPath []int
+	// Work is what the steps that ran take one after the other.
+	Work time.Duration
+	// ApprovalWait is how long steps, and the plan, stood ready waiting for people.
+	ApprovalWait time.Duration
+	// ParallelSavings is the work less the time during which at least one step ran.
+	ParallelSavings time.Duration
 }
 
-// Simulate runs the schedule on virtual time with the Executor's policy, limit and way of asking: it is the run's own
-// state machine, so the two cannot disagree. No handler, approver or observer is called.
-func (e *Executor) Simulate(plan *dag.Plan, o SimulateOptions) (*Simulation, error) { return nil, nil }
+// Simulate runs the schedule on virtual time with the Executor's policy, limit, clocks and way of asking: it is the
+// run's own state machine, so the two cannot disagree. No handler, approver or observer is called. A step that would
+// take longer than its time-out fails; one that takes exactly its time-out makes it.
+func (e *Executor) Simulate(plan *dag.Plan, o SimulateOptions) (*Simulation, error) {
+	if plan == nil || plan.Len() == 0 {
+		return nil, errors.New("executor: the plan has no steps")
+	}
+	if o.ApprovalAfter < 0 {
+		return nil, fmt.Errorf("executor: SimulateOptions.ApprovalAfter is %v", o.ApprovalAfter)
+	}
+	gates, err := e.config.Policy.Gates(plan, o.Confidence)
+	if err != nil {
+		return nil, fmt.Errorf("executor: %w", err)
+	}
+	s := simulation{m: newMachine(compile(plan, gates), e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, false)}
+	s.decision = fact{kind: factApproved, at: o.ApprovalAfter}
+	if wait := e.config.Policy.Wait(); o.ApprovalAfter > wait {
+		s.decision = fact{kind: factRejected, at: wait, reason: ReasonApprovalTimeout}
+	}
+	s.run()
+	return s.result(), nil
+}
+
+type simulation struct {
+	m        *machine
+	now      time.Duration
+	busy     time.Duration
+	decision fact // of every gate; at is since the ask
+	future   facts
+}
+
+// run goes from moment to moment: what ends at one is all taken before anything starts.
+func (s *simulation) run() {
+	m := s.m
+	for {
+		s.propose()
+		if m.finished() {
+			return
+		}
+		at := m.deadline()
+		if len(s.future) > 0 {
+			at = min(at, s.future[0].at)
+		}
+		if m.running > 0 {
+			s.busy += at - s.now
+		}
+		s.now = at
+		if s.now == m.deadline() && (len(s.future) == 0 || s.future[0].at > s.now) {
+			s.timeUp()
+			continue
+		}
+		for len(s.future) > 0 && s.future[0].at == s.now {
+			s.take(heap.Pop(&s.future).(fact))
+		}
+	}
+}
+
+// propose starts and asks all that the machine proposes.
+func (s *simulation) propose() {
+	for {
+		i, ok := s.m.next()
+		if !ok {
+			break
+		}
+		s.m.apply(fact{kind: factStarted, step: i, at: s.now})
+		step := s.m.plan.Step(int(i))
+		end := fact{kind: factEnded, step: i, at: s.now + step.Duration(), status: Succeeded, reason: ReasonCompleted}
+		if step.Duration() > step.Timeout() {
+			end.at, end.status, end.reason = s.now+step.Timeout(), Failed, ReasonTimeout
+		}
+		heap.Push(&s.future, end)
+	}
+	for {
+		i, ok := s.m.nextAsk()
+		if !ok {
+			return
+		}
+		s.m.apply(fact{kind: factAsked, step: i, at: s.now})
+		d := s.decision
+		d.step, d.at = i, s.now+d.at
+		heap.Push(&s.future, d)
+	}
+}
+
+// take applies what was foreseen, unless it has come to nothing.
+func (s *simulation) take(f fact) {
+	if f.kind != factEnded && f.step == planGate {
+		if !s.m.finished() {
+			s.m.apply(f)
+		}
+		return
+	}
+	if !s.m.steps[f.step].status.Final() {
+		s.m.apply(f)
+	}
+}
+
+// timeUp ends the run when its clock has run out: what runs ends at once.
+func (s *simulation) timeUp() {
+	s.m.apply(fact{kind: factHalted, at: s.now, reason: ReasonRunTimeout})
+	for i := range s.m.steps {
+		if s.m.steps[i].status == Running {
+			s.m.apply(fact{kind: factEnded, step: int32(i), at: s.now, status: Failed, reason: ReasonRunTimeout})
+		}
+	}
+}
+
+func (s *simulation) result() *Simulation {
+	m := s.m
+	epoch := time.Unix(0, 0).UTC()
+	sim := &Simulation{Report: &Report{
+		run: "simulation", plan: m.plan, status: m.status(), startedAt: epoch, makespan: s.now,
+		cause: m.cause, steps: m.steps, outcomes: make([]outcome, len(m.steps)), gates: make(map[int32]GateReport, len(m.gate)),
+	}}
+	for i := range m.steps {
+		if st := &m.steps[i]; st.flags&started != 0 {
+			sim.Work += st.end - st.start
+		}
+	}
+	for i, g := range m.gate {
+		report := GateReport{AskedAt: epoch.Add(g.askedAt), Verdict: g.verdict}
+		if g.ready {
+			report.ReadyAt = epoch.Add(g.readyAt)
+		}
+		if g.decided {
+			report.DecidedAt = epoch.Add(g.at)
+			if g.verdict == approval.Rejected {
+				report.Reason = "nobody answered in time"
+			}
+		}
+		if g.asked {
+			sim.Report.gates[i] = report
+			sim.ApprovalWait += report.Wait()
+		}
+	}
+	sim.ParallelSavings = sim.Work - s.busy
+	return sim
+}
+
+// facts is a heap by time, then by step.
+type facts []fact
+
+func (f facts) Len() int { return len(f) }
+func (f facts) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(f[i].at, f[j].at), cmp.Compare(f[i].step, f[j].step)) < 0
+}
+func (f facts) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
+func (f *facts) Push(x any)   { *f = append(*f, x.(fact)) }
+func (f *facts) Pop() any {
+	old := *f
+	x := old[len(old)-1]
+	*f = old[:len(old)-1]
+	return x
+}

@@ -1,0 +1,455 @@
+package executor
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/remedykit/remedy/approval"
+)
+
+// machine is the schedule of one run: a pure state machine, without goroutines, clocks or I/O. It is told what
+// happened by apply; next proposes what may start now and nextAsk what is to be asked. Run drives it with workers and
+// Simulate with a heap of virtual ends, so the two cannot disagree.
+//
+// Times are since the start of the run. A machine is not safe for concurrent use.
+//
+// Invariants: running ≤ limit if limit > 0; running ≤ open; a step is in ready only while it is Pending, all its
+// dependencies are met, its gate (if any) is approved and nobody holds its group of writers.
+type machine struct {
+	*program
+	limit      int           // 0: none
+	runTimeout time.Duration // 0: none
+
+	steps   []stepState
+	ready   readySet // of ranks
+	writers []writers
+	gate    map[int32]*gateState // of gated steps that are ready or asked; planGate under its own index
+	asks    []int32              // to be asked, in order
+
+	running int // steps that run
+	open    int // steps that have not ended
+	waiting int // undecided gates for which all else is ready
+
+	failed      bool // no new mutating step starts
+	rejected    bool // failed because somebody said no
+	cause       int32
+	halted      Reason // why nothing new starts at all, ReasonNone while it does
+	planClosed  bool   // nothing starts before the plan's own gate is approved
+	clockUsed   time.Duration
+	clockSince  time.Duration // -1 while the run's clock stands
+	unspread    []int32       // steps that have ended and whose dependents have not been told
+	recording   bool
+	transitions []transition
+}
+
+// planGate stands for the plan as a whole where a step index is expected.
+const planGate int32 = -1
+
+// A stepState is 40 bytes, so that what a transition touches of a step shares a cache line.
+type stepState struct {
+	start, end time.Duration
+	unmet      int32 // dependencies that have not been met
+	cause      int32 // the step that kept this one from running, -1 for none
+	status     Status
+	reason     Reason
+	flags      uint8
+}
+
+const (
+	inReady  uint8 = 1 << iota // all is met: in ready, or queued behind another writer
+	approved                   // its gate is
+	started
+)
+
+// writers serialises steps that write the same object.
+type writers struct {
+	holder int32   // the step that runs, -1 for none
+	queue  []int32 // steps that could run, ascending; the first is in ready while there is no holder
+}
+
+type gateState struct {
+	asked   bool
+	ready   bool
+	askedAt time.Duration
+	readyAt time.Duration
+	decided bool
+	at      time.Duration // of the decision
+	verdict approval.Verdict
+}
+
+type factKind uint8
+
+const (
+	factStarted  factKind = iota // step
+	factEnded                    // step, status, reason
+	factAsked                    // step or planGate
+	factApproved                 // step or planGate
+	factRejected                 // step or planGate, reason
+	factHalted                   // reason: the run is cancelled, interrupted or out of time
+)
+
+// A fact is something that happened.
+type fact struct {
+	kind   factKind
+	status Status
+	reason Reason
+	step   int32
+	at     time.Duration
+}
+
+// A transition is what observers are told of: a fact, or a step that ended because of one.
+type transition struct {
+	kind EventKind
+	step int32
+	at   time.Duration
+}
+
+func newMachine(p *program, limit int, runTimeout time.Duration, early, recording bool) *machine {
+	n := p.plan.Len()
+	m := &machine{
+		program: p, limit: max(limit, 0), runTimeout: runTimeout,
+		steps: make([]stepState, n), ready: newReadySet(n), open: n, cause: -1, recording: recording,
+		gate: map[int32]*gateState{},
+	}
+	for range p.groups {
+		m.writers = append(m.writers, writers{holder: -1})
+	}
+	for i := range m.steps {
+		m.steps[i].unmet = int32(len(p.graph.Predecessors(i)))
+		m.steps[i].cause = -1
+	}
+	if p.gates.Plan.Required {
+		m.planClosed = true
+		m.asks = append(m.asks, planGate)
+		m.gate[planGate] = &gateState{ready: true}
+		m.waiting++
+		m.clockSince = -1
+	}
+	if early {
+		for i, t := range p.traits {
+			if t&gated != 0 {
+				m.asks = append(m.asks, int32(i))
+				m.gate[int32(i)] = &gateState{}
+			}
+		}
+	}
+	if !m.planClosed {
+		m.release(0)
+	}
+	return m
+}
+
+// release lets the roots go.
+func (m *machine) release(at time.Duration) {
+	for i := range m.steps {
+		if m.steps[i].unmet == 0 && !m.steps[i].status.Final() {
+			m.met(int32(i), at)
+		}
+	}
+}
+
+// next proposes the step to start now: the ready one with the longest remaining path.
+func (m *machine) next() (step int32, ok bool) {
+	if m.limit > 0 && m.running >= m.limit {
+		return 0, false
+	}
+	rank := m.ready.least()
+	if rank < 0 {
+		return 0, false
+	}
+	return m.byRank[rank], true
+}
+
+// nextAsk proposes the gate to ask now; its fact is factAsked.
+func (m *machine) nextAsk() (step int32, ok bool) {
+	for len(m.asks) > 0 {
+		step := m.asks[0]
+		if m.open > 0 && !m.gate[step].decided && (step == planGate || !m.steps[step].status.Final()) {
+			return step, true
+		}
+		m.asks = m.asks[1:]
+	}
+	return 0, false
+}
+
+// finished tells whether every step has ended.
+func (m *machine) finished() bool { return m.open == 0 }
+
+// idle tells whether the run waits for people only.
+func (m *machine) idle() bool { return m.running == 0 && m.waiting > 0 }
+
+// deadline is when the run's clock runs out, if nothing else happens before.
+func (m *machine) deadline() time.Duration {
+	if m.runTimeout <= 0 || m.clockSince < 0 || m.halted != ReasonNone {
+		return math.MaxInt64
+	}
+	return m.clockSince + m.runTimeout - m.clockUsed
+}
+
+// apply takes a fact. It never schedules.
+func (m *machine) apply(f fact) {
+	switch f.kind {
+	case factStarted:
+		s := &m.steps[f.step]
+		s.status, s.start = Running, f.at
+		s.flags = s.flags&^inReady | started
+		m.ready.remove(m.rank[f.step])
+		if m.group != nil {
+			m.hold(f.step)
+		}
+		m.running++
+		m.tell(EventStepStarted, f.step, f.at)
+	case factEnded:
+		m.running--
+		if m.group != nil {
+			m.letGo(f.step)
+		}
+		m.end(f.step, f.at, f.status, f.reason, -1)
+	case factAsked:
+		m.asks = m.asks[1:]
+		g := m.gate[f.step]
+		g.asked, g.askedAt = true, f.at
+		m.tell(EventApprovalRequested, f.step, f.at)
+	case factApproved:
+		m.decide(f, approval.Approved)
+		if f.step == planGate {
+			m.planClosed = false
+			m.release(f.at)
+			break
+		}
+		m.steps[f.step].flags |= approved
+		if m.gate[f.step].ready {
+			m.steps[f.step].status = Pending
+			m.met(f.step, f.at)
+		}
+	case factRejected:
+		m.decide(f, approval.Rejected)
+		if f.step == planGate {
+			m.failed, m.rejected = true, true
+			m.sweep(f.at, ReasonPlanRejected, func(int32) bool { return true })
+			break
+		}
+		m.end(f.step, f.at, Rejected, f.reason, -1)
+	case factHalted:
+		if m.halted != ReasonNone && f.reason != ReasonInterrupted {
+			break
+		}
+		m.halted = f.reason
+		m.sweep(f.at, f.reason, func(i int32) bool {
+			return f.reason == ReasonInterrupted || m.planClosed || m.traits[i]&always == 0
+		})
+	}
+	m.spread(f.at)
+	if m.runTimeout > 0 {
+		m.tick(f.at)
+	}
+}
+
+// tick keeps the run's clock: it stands while nothing runs and a gate waits.
+func (m *machine) tick(at time.Duration) {
+	switch stands := m.idle(); {
+	case stands && m.clockSince >= 0:
+		m.clockUsed += at - m.clockSince
+		m.clockSince = -1
+	case !stands && m.clockSince < 0:
+		m.clockSince = at
+	}
+}
+
+func (m *machine) tell(kind EventKind, step int32, at time.Duration) {
+	if m.recording {
+		m.transitions = append(m.transitions, transition{kind, step, at})
+	}
+}
+
+// decide notes the decision of a gate.
+func (m *machine) decide(f fact, v approval.Verdict) {
+	g := m.gate[f.step]
+	g.decided, g.verdict, g.at = true, v, f.at
+	if g.ready && (f.step == planGate || m.steps[f.step].status == WaitingApproval) {
+		m.waiting--
+	}
+	m.tell(EventApprovalDecided, f.step, f.at)
+}
+
+// met is called when a step's dependencies are met, and again when its gate is approved after that.
+func (m *machine) met(i int32, at time.Duration) {
+	s, traits := &m.steps[i], m.traits[i]
+	if traits&gated != 0 && s.flags&approved == 0 {
+		if m.failed && traits&always == 0 {
+			m.end(i, at, Cancelled, ReasonRunFailed, m.cause)
+			return
+		}
+		g := m.gate[i]
+		if g == nil {
+			g = &gateState{}
+			m.gate[i] = g
+			m.asks = append(m.asks, i)
+		}
+		g.ready, g.readyAt = true, at
+		s.status = WaitingApproval
+		m.waiting++
+		return
+	}
+	if traits&gated != 0 && !m.gate[i].ready {
+		m.gate[i].ready, m.gate[i].readyAt = true, at
+	}
+	s.flags |= inReady
+	if m.group != nil && m.group[i] >= 0 {
+		m.enqueue(i)
+		return
+	}
+	m.ready.add(m.rank[i])
+}
+
+// end makes a step final. spread must follow.
+func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, cause int32) {
+	s := &m.steps[i]
+	if s.status == WaitingApproval && !m.gate[i].decided {
+		m.waiting--
+	}
+	if s.flags&inReady != 0 {
+		s.flags &^= inReady
+		m.ready.remove(m.rank[i])
+		if m.group != nil {
+			m.dequeue(i)
+		}
+	}
+	s.status, s.reason, s.end, s.cause = status, reason, at, cause
+	m.open--
+	m.unspread = append(m.unspread, i)
+	m.tell(EventStepFinished, i, at)
+}
+
+// spread tells dependents of the steps that have ended, and what follows from that, until nothing more follows. Every
+// edge is walked once in a run.
+func (m *machine) spread(at time.Duration) {
+	for head := 0; head < len(m.unspread) || m.failing(at); head++ {
+		i := m.unspread[head]
+		s := &m.steps[i]
+		ok := s.status == Succeeded || s.status == Failed && m.traits[i]&continues != 0
+		if !ok && m.traits[i]&critical != 0 && m.cause < 0 && m.halted == ReasonNone {
+			m.cause = m.origin(i)
+		}
+		for _, d := range m.graph.Successors(int(i)) {
+			next := &m.steps[d]
+			if next.status.Final() {
+				continue
+			}
+			if !ok && m.traits[d]&always == 0 {
+				m.end(d, at, Blocked, ReasonDependency, i)
+				continue
+			}
+			if next.unmet--; next.unmet == 0 && !m.planClosed {
+				m.met(d, at)
+			}
+		}
+	}
+	m.unspread = m.unspread[:0]
+}
+
+// origin is the step that began the chain of causes that ends in i.
+func (m *machine) origin(i int32) int32 {
+	for m.steps[i].cause >= 0 {
+		i = m.steps[i].cause
+	}
+	return i
+}
+
+// failing makes the run fail once a critical step did not succeed, and tells whether it ended more steps.
+func (m *machine) failing(at time.Duration) bool {
+	if m.failed || m.cause < 0 {
+		return false
+	}
+	m.failed, m.rejected = true, m.steps[m.cause].status == Rejected
+	before := len(m.unspread)
+	m.sweep(at, ReasonRunFailed, func(i int32) bool {
+		return m.traits[i]&always == 0 && (m.traits[i]&mutating != 0 || m.steps[i].status == WaitingApproval)
+	})
+	return len(m.unspread) > before
+}
+
+// sweep cancels the steps that have not started and that which selects. It looks at every step, at most three times in
+// a run: when the run fails, when it is halted, and when it is interrupted.
+func (m *machine) sweep(at time.Duration, reason Reason, which func(i int32) bool) {
+	for i := range m.steps {
+		if s := &m.steps[i]; !s.status.Final() && s.status != Running && which(int32(i)) {
+			m.end(int32(i), at, Cancelled, reason, m.cause)
+		}
+	}
+}
+
+// enqueue adds a ready step to its group. Of several the earliest in the document goes first.
+func (m *machine) enqueue(i int32) {
+	w := &m.writers[m.group[i]]
+	at, _ := slices.BinarySearch(w.queue, i)
+	w.queue = slices.Insert(w.queue, at, i)
+	if w.holder >= 0 || at > 0 {
+		return
+	}
+	if len(w.queue) > 1 {
+		m.ready.remove(m.rank[w.queue[1]])
+	}
+	m.ready.add(m.rank[i])
+}
+
+// dequeue removes a step that will not run from its group.
+func (m *machine) dequeue(i int32) {
+	if m.group[i] < 0 {
+		return
+	}
+	w := &m.writers[m.group[i]]
+	if at, ok := slices.BinarySearch(w.queue, i); ok {
+		w.queue = slices.Delete(w.queue, at, at+1)
+		if at == 0 && w.holder < 0 && len(w.queue) > 0 {
+			m.ready.add(m.rank[w.queue[0]])
+		}
+	}
+}
+
+// hold gives the group of a step that starts to it.
+func (m *machine) hold(i int32) {
+	if g := m.group[i]; g >= 0 {
+		w := &m.writers[g]
+		w.holder = i
+		w.queue = slices.Delete(w.queue, 0, 1)
+	}
+}
+
+func (m *machine) letGo(i int32) {
+	if g := m.group[i]; g >= 0 {
+		w := &m.writers[g]
+		w.holder = -1
+		if len(w.queue) > 0 {
+			m.ready.add(m.rank[w.queue[0]])
+		}
+	}
+}
+
+// status is the run's.
+func (m *machine) status() RunStatus {
+	if !m.finished() {
+		return RunRunning
+	}
+	whole := true
+	for i := range m.steps {
+		if m.steps[i].status != Succeeded {
+			whole = false
+			break
+		}
+	}
+	switch {
+	case whole:
+		return RunSucceeded
+	case m.halted == ReasonInterrupted:
+		return RunInterrupted
+	case m.halted == ReasonRunCancelled:
+		return RunCancelled
+	case m.rejected:
+		return RunRejected
+	case m.failed || m.halted == ReasonRunTimeout:
+		return RunFailed
+	}
+	return RunSucceededWithWarnings
+}

@@ -1,0 +1,333 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/dag"
+)
+
+// A Run is one run of a plan. It is safe for concurrent use.
+//
+// Workers take the machine from one step to the next themselves; the supervisor, one goroutine per run, does what is
+// not a step: it asks gates, tells observers, and watches the clocks.
+type Run struct {
+	// Set before the run starts, then only read.
+	id        string
+	options   RunOptions
+	executor  *Executor
+	config    *Config
+	plan      *dag.Plan
+	gates     *approval.Gates
+	handlers  []*bound // by step index
+	ctx       context.Context
+	startedAt time.Time
+	wake      chan struct{} // holds one token; ends the supervisor's wait
+	done      chan struct{} // closed when the run has finished and final is set
+	final     *Report       // set before done is closed
+
+	group errgroup.Group // joins workers and askers
+
+	mu        sync.Mutex // guards what follows
+	m         *machine
+	outcomes  []outcome // by step index
+	slab      []attempt // attempts not used yet
+	attempts  *attempt  // those that run
+	asks      map[int32]*ask
+	openAsks  []*ask
+	live      int           // workers that have not been abandoned
+	asking    int           // calls of the approver that have not ended
+	leaked    bool          // a goroutine was abandoned
+	awake     bool          // the supervisor will look before it waits
+	timerAt   time.Duration // when the supervisor wakes by itself
+	nextKill  time.Duration // no running attempt has an earlier killAt
+	nextClose time.Duration // no open ask expires earlier
+	giveUp    time.Duration // when calls of the approver that outlive the run are abandoned
+	stopped   string        // who or what cancelled the run, for people
+	outbox    []Event
+	seq       int64
+	parked    chan struct{} // closed while the run is parked
+	isParked  bool
+	toldPark  bool // observers know that the run is parked
+	toldEnd   bool // observers know that the run has finished
+}
+
+// An outcome is what a handler or approver left of a step.
+type outcome struct {
+	result *actions.Result
+	err    error
+}
+
+// An ask is a gate that was put before people.
+type ask struct {
+	step   int32
+	req    *approval.Request
+	expiry time.Duration
+	ctx    context.Context
+	cancel context.CancelFunc
+	by     string
+	reason string
+}
+
+const never = time.Duration(math.MaxInt64)
+
+func (e *Executor) newRun(ctx context.Context, plan *dag.Plan, o RunOptions) (*Run, error) {
+	gates, err := e.config.Policy.Gates(plan, o.Confidence)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{
+		id: o.ID, options: o, executor: e, config: &e.config, plan: plan, gates: gates, ctx: ctx,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		asks: map[int32]*ask{}, outcomes: make([]outcome, plan.Len()),
+		nextKill: never, nextClose: never, giveUp: never, parked: make(chan struct{}), awake: true,
+	}
+	if r.handlers, err = e.handlersFor(plan); err != nil {
+		return nil, err
+	}
+	r.m = newMachine(compile(plan, gates), e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, len(e.config.Observers) > 0)
+	return r, nil
+}
+
+func (r *Run) start() {
+	r.startedAt = time.Now()
+	r.mu.Lock()
+	r.tellLocked(Event{Kind: EventRunStarted, Status: string(RunRunning)}, 0)
+	chain := r.dispatchLocked(0)
+	r.mu.Unlock()
+	r.spawn(chain)
+	go r.supervise()
+}
+
+// ID is the run's id.
+func (r *Run) ID() string { return r.id }
+
+// Plan is the plan that is run.
+func (r *Run) Plan() *dag.Plan { return r.plan }
+
+// Gates are the gates of the plan in this run.
+func (r *Run) Gates() *approval.Gates { return r.gates }
+
+// Done is closed when the run has finished and everything about it has been told.
+func (r *Run) Done() <-chan struct{} { return r.done }
+
+// Wait waits until the run has finished or is parked, or ctx ends, which does not touch the run. A parked run's Report
+// has the status RunParked and says in Waiting what it waits for.
+func (r *Run) Wait(ctx context.Context) (*Report, error) {
+	r.mu.Lock()
+	parked := r.parked
+	r.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.final, nil
+	case <-parked:
+		return r.Snapshot(), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// now is the time since the start of the run; it reads only the monotonic clock.
+func (r *Run) now() time.Duration { return time.Since(r.startedAt) }
+
+// work carries out an attempt, and goes on with a step that became ready when it ended.
+func (r *Run) work(a *attempt) {
+	defer func() {
+		if a == nil {
+			return
+		}
+		// The handler ended this goroutine: another one takes over.
+		gone := a
+		err := &PanicError{Stack: debug.Stack()}
+		r.group.Go(func() error {
+			r.work(r.ended(gone, nil, err))
+			return nil
+		})
+	}()
+	for a != nil {
+		res, err := a.execute()
+		a = r.ended(a, res, err)
+	}
+}
+
+// ended takes the end of an attempt and returns the next one for the same goroutine, nil when there is none.
+func (r *Run) ended(a *attempt, res *actions.Result, err error) *attempt {
+	now := r.now()
+	a.cancel(context.Canceled)
+	r.mu.Lock()
+	if a.abandoned {
+		r.mu.Unlock()
+		return nil
+	}
+	r.unlinkLocked(a)
+	status, reason := r.judgeLocked(a, err, now)
+	if res != nil || err != nil {
+		r.outcomes[a.step] = outcome{res, err}
+	}
+	r.m.apply(fact{kind: factEnded, step: a.step, at: now, status: status, reason: reason})
+	chain := r.dispatchLocked(now)
+	r.live-- // this goroutine ends, or is that of the chain's first
+	r.pokeLocked()
+	r.mu.Unlock()
+	if chain == nil {
+		return nil
+	}
+	next := chain.spawned
+	chain.spawned = nil
+	r.spawn(next)
+	return chain
+}
+
+// judgeLocked says what the end of an attempt means.
+func (r *Run) judgeLocked(a *attempt, err error, now time.Duration) (Status, Reason) {
+	var panicked *PanicError
+	switch {
+	case err == nil:
+		return Succeeded, ReasonCompleted
+	case errors.As(err, &panicked):
+		return Failed, ReasonPanic
+	case a.stopped != ReasonNone && !a.begun.Load():
+		return Cancelled, a.stopped
+	case a.stopped == ReasonInterrupted:
+		return Unknown, ReasonInterrupted
+	case a.stopped != ReasonNone:
+		return Failed, a.stopped
+	case now >= a.deadline():
+		return Failed, ReasonTimeout
+	}
+	return Failed, ReasonHandlerError
+}
+
+// dispatchLocked starts every step that may start now, and returns their attempts as a chain for spawn.
+func (r *Run) dispatchLocked(now time.Duration) *attempt {
+	var first, last *attempt
+	for {
+		i, ok := r.m.next()
+		if !ok {
+			return first
+		}
+		r.m.apply(fact{kind: factStarted, step: i, at: now})
+		a := r.attemptLocked(i, now)
+		if first == nil {
+			first = a
+		} else {
+			last.spawned = a
+		}
+		last = a
+		r.live++
+	}
+}
+
+// attemptLocked makes the attempt of a step. Attempts are made some at a time, but never used twice: a handler may
+// keep its context.
+func (r *Run) attemptLocked(i int32, now time.Duration) *attempt {
+	if len(r.slab) == 0 {
+		r.slab = make([]attempt, min(64, r.m.open))
+	}
+	a := &r.slab[0]
+	r.slab = r.slab[1:]
+	s := r.plan.Step(int(i))
+	a.run, a.step, a.handler, a.start, a.timeout = r, i, r.handlers[i], now, s.Timeout()
+	a.req = actions.Request{
+		Run: r.id, Step: s.ID(), Number: s.Number(), Attempt: 1, Action: s.Action(), Description: s.Description(),
+		Parameters: s.Parameters(), Target: s.Target(), Expected: s.Duration(), Conductor: a,
+	}
+	if a.killAt = a.deadline() + r.config.Grace; a.killAt < r.nextKill {
+		r.nextKill = a.killAt
+	}
+	if a.next = r.attempts; a.next != nil {
+		a.next.prev = a
+	}
+	r.attempts = a
+	return a
+}
+
+func (r *Run) unlinkLocked(a *attempt) {
+	if a.prev != nil {
+		a.prev.next = a.next
+	} else {
+		r.attempts = a.next
+	}
+	if a.next != nil {
+		a.next.prev = a.prev
+	}
+	a.prev, a.next = nil, nil
+}
+
+// spawn gives each attempt of a chain a goroutine.
+func (r *Run) spawn(chain *attempt) {
+	for chain != nil {
+		a := chain
+		chain, a.spawned = a.spawned, nil
+		r.group.Go(func() error {
+			r.work(a)
+			return nil
+		})
+	}
+}
+
+// stopLocked tells what runs to end, and gives it the grace.
+func (r *Run) stopLocked(reason Reason, cause error, now time.Duration) {
+	for a := r.attempts; a != nil; a = a.next {
+		if a.stopped == ReasonNone {
+			a.stopped = reason
+			a.killAt = min(a.killAt, now+r.config.Grace)
+			r.nextKill = min(r.nextKill, a.killAt)
+			a.cancel(cause)
+		}
+	}
+}
+
+// cancel is Executor.Cancel for one run.
+func (r *Run) cancel(reason string) error {
+	r.mu.Lock()
+	if r.m.finished() {
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrFinished, r.id)
+	}
+	now := r.now()
+	if r.m.halted == ReasonNone {
+		r.stopped = reason
+		r.haltLocked(ReasonRunCancelled, fmt.Errorf("the run is cancelled: %s", reason), now)
+	}
+	chain := r.dispatchLocked(now)
+	r.awake = false
+	r.pokeLocked()
+	r.mu.Unlock()
+	r.spawn(chain)
+	return nil
+}
+
+// haltLocked ends the run early.
+func (r *Run) haltLocked(reason Reason, cause error, now time.Duration) {
+	r.m.apply(fact{kind: factHalted, at: now, reason: reason})
+	r.stopLocked(reason, cause, now)
+}
+
+// pokeLocked makes the supervisor look, if there is something for it to see.
+func (r *Run) pokeLocked() {
+	if r.awake {
+		return
+	}
+	if m := r.m; m.finished() || m.idle() || len(m.transitions) > 0 || len(r.outbox) > 0 || len(m.asks) > 0 || r.alarmLocked() < r.timerAt {
+		r.awake = true
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// alarmLocked is when a clock next runs out.
+func (r *Run) alarmLocked() time.Duration {
+	return min(r.nextKill, r.nextClose, r.giveUp, r.m.deadline())
+}

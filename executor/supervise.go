@@ -1,0 +1,393 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/remedykit/remedy/approval"
+)
+
+// errInterrupted and errRunTimeout are the causes that handlers see.
+var (
+	errInterrupted = errors.New("the run is interrupted")
+	errRunTimeout  = errors.New("the run's time is up")
+)
+
+// supervise does what is not a step, until the run has finished.
+func (r *Run) supervise() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	interrupt := r.ctx.Done()
+	for {
+		t := r.turn()
+		r.spawn(t.chain)
+		for _, a := range t.asks {
+			r.group.Go(func() error {
+				r.announce(a)
+				return nil
+			})
+		}
+		for _, e := range t.events {
+			r.observe(e)
+		}
+		if t.finished {
+			break
+		}
+		if t.again {
+			continue
+		}
+		timer.Reset(t.alarm)
+		select {
+		case <-r.wake:
+		case <-timer.C:
+		case <-interrupt:
+			interrupt = nil
+		}
+	}
+	if !r.leaked {
+		_ = r.group.Wait() // workers return no errors
+	}
+	r.mu.Lock()
+	r.final = r.reportLocked(false)
+	r.mu.Unlock()
+	r.executor.retire(r.id)
+	close(r.done)
+}
+
+// A turn is what the supervisor has to do outside the lock.
+type turn struct {
+	chain    *attempt
+	asks     []*ask
+	events   []Event
+	alarm    time.Duration // from now
+	again    bool
+	finished bool
+}
+
+// turn looks at everything that is not a step.
+func (r *Run) turn() turn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	if r.ctx.Err() != nil && r.m.halted != ReasonInterrupted && !r.m.finished() {
+		r.haltLocked(ReasonInterrupted, errInterrupted, now)
+	}
+	if now >= r.m.deadline() {
+		r.stopped = errRunTimeout.Error()
+		r.haltLocked(ReasonRunTimeout, errRunTimeout, now)
+	}
+	r.killLocked(now)
+	r.closeLocked(now)
+
+	var t turn
+	t.chain = r.dispatchLocked(now)
+	t.asks = r.askLocked(now)
+	r.collectLocked()
+	over := r.m.finished() && r.live == 0
+	if over && r.asking > 0 {
+		if r.giveUp == never {
+			r.giveUp = now + r.config.Grace
+		} else if now >= r.giveUp {
+			r.asking, r.leaked = 0, true
+		}
+	}
+	over = over && r.asking == 0
+	r.parkLocked(!r.m.finished() && r.m.idle() && r.asking == 0, now)
+	if over && !r.toldEnd {
+		r.toldEnd = true
+		r.tellLocked(Event{Kind: EventRunFinished, Status: string(r.m.status()), Message: r.stopped}, now)
+	}
+	t.events, r.outbox = r.outbox, nil
+	t.finished = over
+	t.again = len(t.events) > 0 || len(t.asks) > 0
+	r.awake = t.again
+	r.timerAt = r.alarmLocked()
+	t.alarm = r.timerAt - now
+	return t
+}
+
+// killLocked abandons the handlers that went on for the whole grace.
+func (r *Run) killLocked(now time.Duration) {
+	if now < r.nextKill {
+		return
+	}
+	r.nextKill = never
+	for a := r.attempts; a != nil; {
+		next := a.next
+		if now >= a.killAt {
+			a.abandoned = true
+			r.leaked = true
+			r.live--
+			r.unlinkLocked(a)
+			a.cancel(context.DeadlineExceeded)
+			r.outcomes[a.step].err = fmt.Errorf("the handler went on for %v after its context had ended, and was abandoned", r.config.Grace)
+			r.m.apply(fact{kind: factEnded, step: a.step, at: now, status: Unknown, reason: ReasonAbandoned})
+		} else {
+			r.nextKill = min(r.nextKill, a.killAt)
+		}
+		a = next
+	}
+}
+
+// closeLocked closes the requests whose time is up or that are no longer needed.
+func (r *Run) closeLocked(now time.Duration) {
+	r.nextClose = never
+	r.openAsks = slices.DeleteFunc(r.openAsks, func(a *ask) bool {
+		if !r.decidedLocked(a) && now >= a.expiry {
+			a.reason = "nobody answered in time"
+			r.m.apply(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalTimeout})
+		}
+		if r.decidedLocked(a) {
+			a.cancel()
+			return true
+		}
+		r.nextClose = min(r.nextClose, a.expiry)
+		return false
+	})
+}
+
+// decidedLocked tells whether a request needs no answer any more.
+func (r *Run) decidedLocked(a *ask) bool {
+	if r.m.gate[a.step].decided || r.m.finished() {
+		return true
+	}
+	return a.step != planGate && r.m.steps[a.step].status.Final()
+}
+
+// askLocked makes the requests that go out now, and returns those that an Approver is to announce.
+func (r *Run) askLocked(now time.Duration) (announce []*ask) {
+	for {
+		i, ok := r.m.nextAsk()
+		if !ok {
+			return announce
+		}
+		wait := r.config.Policy.Wait()
+		a := &ask{step: i, expiry: now + wait}
+		at := r.startedAt.Add(now)
+		a.req = &approval.Request{
+			Key: r.id, Run: r.id, Author: r.options.Author, Plan: r.plan, Gate: r.gates.Plan, Gates: r.gates,
+			Confidence: -1, Digest: r.plan.Digest(), AskedAt: at, ExpiresAt: at.Add(wait),
+		}
+		if r.options.Confidence.Given {
+			a.req.Confidence = r.options.Confidence.Value
+		}
+		if i != planGate {
+			a.req.Step = r.plan.Step(int(i))
+			a.req.Key = r.id + "/" + a.req.Step.ID()
+			a.req.Gate = r.gates.Steps[i]
+			a.req.Digest = stepDigest(r.plan, int(i))
+		}
+		a.ctx, a.cancel = context.WithDeadline(r.ctx, a.req.ExpiresAt)
+		r.asks[i] = a
+		r.openAsks = append(r.openAsks, a)
+		r.nextClose = min(r.nextClose, a.expiry)
+		r.m.apply(fact{kind: factAsked, step: i, at: now})
+		if r.config.Approver != nil {
+			r.asking++
+			announce = append(announce, a)
+		}
+	}
+}
+
+// announce puts a request before the Approver and takes what it answers.
+func (r *Run) announce(a *ask) {
+	var d *approval.Decision
+	err := error(&PanicError{Stack: debug.Stack()}) // unless Approve returns
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		r.answered(a, d, err)
+	}()
+	d, err = r.config.Approver.Approve(a.ctx, a.req)
+}
+
+func (r *Run) answered(a *ask, d *approval.Decision, err error) {
+	now := r.now()
+	r.mu.Lock()
+	if r.asking > 0 {
+		r.asking--
+	}
+	if err == nil && d != nil && d.Verdict == approval.Pending || r.decidedLocked(a) || r.ctx.Err() != nil || now >= a.expiry {
+		// Decide answers, somebody else has, nobody needs an answer, or it comes too late: the supervisor knows.
+	} else if err = r.admitLocked(a, d, err); err != nil {
+		a.reason = err.Error()
+		if a.step != planGate {
+			r.outcomes[a.step].err = err
+		}
+		r.m.apply(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalError})
+	} else {
+		r.decideLocked(a, *d, now)
+	}
+	chain := r.dispatchLocked(now)
+	r.awake = false // the supervisor must see that the call has ended
+	r.pokeLocked()
+	r.mu.Unlock()
+	r.spawn(chain)
+}
+
+// admitLocked refuses an answer of an Approver that is none.
+func (r *Run) admitLocked(a *ask, d *approval.Decision, err error) error {
+	switch {
+	case err != nil:
+		return fmt.Errorf("the approver failed: %w", err)
+	case d == nil || d.Verdict != approval.Approved && d.Verdict != approval.Rejected:
+		return errors.New("the approver gave no answer")
+	case d.Digest != "" && d.Digest != a.req.Digest:
+		return ErrDigest
+	}
+	return r.identityErr(d.By)
+}
+
+// identityErr refuses deciders that may not decide, for yes and no alike.
+func (r *Run) identityErr(by string) error {
+	switch by {
+	case "":
+		return fmt.Errorf("%w: it says nobody's name", ErrNotApprover)
+	case r.options.Author:
+		return fmt.Errorf("%w: %q is the author of the plan", ErrNotApprover, by)
+	}
+	return nil
+}
+
+func (r *Run) decideLocked(a *ask, d approval.Decision, now time.Duration) {
+	a.by, a.reason = d.By, d.Reason
+	f := fact{kind: factApproved, step: a.step, at: now}
+	if d.Verdict != approval.Approved {
+		f.kind, f.reason = factRejected, ReasonRejected
+	}
+	r.m.apply(f)
+}
+
+// decide is Executor.Decide for one run.
+func (r *Run) decide(step string, d approval.Decision) error {
+	i := planGate
+	if step != "" {
+		index, ok := r.plan.Index(step)
+		if !ok {
+			return fmt.Errorf("%w: the plan has no step %q", ErrNotAsked, step)
+		}
+		i = int32(index)
+	}
+	if d.Verdict != approval.Approved && d.Verdict != approval.Rejected {
+		return errors.New("a decision approves or rejects")
+	}
+	r.mu.Lock()
+	now := r.now()
+	a := r.asks[i]
+	var err error
+	switch {
+	case a == nil:
+		err = ErrNotAsked
+	case r.m.gate[i].decided && r.m.gate[i].verdict == approval.Rejected && a.by == "" && now >= a.expiry:
+		err = ErrExpired
+	case r.m.gate[i].decided:
+		err = fmt.Errorf("%w: %s by %s", ErrDecided, r.m.gate[i].verdict, a.by)
+	case r.decidedLocked(a) || r.ctx.Err() != nil:
+		err = fmt.Errorf("%w: the run needs no answer any more", ErrDecided)
+	case now >= a.expiry:
+		err = ErrExpired
+	case d.Digest != a.req.Digest:
+		err = ErrDigest
+	default:
+		err = r.identityErr(d.By)
+	}
+	var chain *attempt
+	if err == nil {
+		r.decideLocked(a, d, now)
+		chain = r.dispatchLocked(now)
+		r.parkLocked(r.isParked && r.m.idle() && !r.m.finished(), now)
+		r.awake = false
+		r.pokeLocked()
+	}
+	r.mu.Unlock()
+	r.spawn(chain)
+	return err
+}
+
+// parkLocked keeps parked in step with idle. Observers are told before waiters are let go.
+func (r *Run) parkLocked(idle bool, now time.Duration) {
+	switch {
+	case !idle:
+		r.toldPark = false
+		if r.isParked {
+			r.isParked, r.parked = false, make(chan struct{})
+		}
+	case !r.toldPark && r.m.recording:
+		r.toldPark = true
+		r.tellLocked(Event{Kind: EventRunParked, Status: string(RunParked)}, now)
+	case !r.isParked:
+		r.isParked = true
+		close(r.parked)
+	}
+}
+
+// tellLocked queues an event for the observers.
+func (r *Run) tellLocked(e Event, at time.Duration) {
+	if !r.m.recording {
+		return
+	}
+	r.seq++
+	e.Seq, e.Run, e.Time = r.seq, r.id, r.startedAt.Add(at)
+	r.outbox = append(r.outbox, e)
+}
+
+// collectLocked makes events of what the machine has told since.
+func (r *Run) collectLocked() {
+	for _, t := range r.m.transitions {
+		e := Event{Kind: t.kind}
+		if t.step != planGate {
+			e.Step = r.plan.Step(int(t.step)).ID()
+		}
+		switch t.kind {
+		case EventStepStarted:
+			e.Status, e.Attempt = Running.String(), 1
+		case EventStepFinished:
+			s := &r.m.steps[t.step]
+			e.Status, e.Reason = s.status.String(), s.reason.String()
+			if s.flags&started != 0 {
+				e.Attempt = 1
+			}
+			e.Message = r.messageLocked(t.step)
+		case EventApprovalRequested:
+			e.Status = WaitingApproval.String()
+			for _, reason := range r.asks[t.step].req.Gate.Reasons {
+				if e.Message != "" {
+					e.Message += "; "
+				}
+				e.Message += reason
+			}
+		case EventApprovalDecided:
+			a := r.asks[t.step]
+			e.Status, e.By, e.Message = r.m.gate[t.step].verdict.String(), a.by, a.reason
+		}
+		r.tellLocked(e, t.at)
+	}
+	r.m.transitions = r.m.transitions[:0]
+}
+
+// messageLocked says for people how a step ended.
+func (r *Run) messageLocked(i int32) string {
+	o := r.outcomes[i]
+	switch {
+	case o.err != nil:
+		return o.err.Error()
+	case o.result != nil:
+		return o.result.Message
+	}
+	if a := r.asks[i]; a != nil && r.m.steps[i].status == Rejected {
+		return a.reason
+	}
+	return ""
+}
+
+// observe tells the observers; one that panics does not keep the others from hearing.
+func (r *Run) observe(e Event) {
+	for _, o := range r.config.Observers {
+		notify(o, e)
+	}
+}
