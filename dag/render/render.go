@@ -1,11 +1,11 @@
 // Package render draws plans: as text for terminals, notifications and logs, and as Mermaid, DOT and SVG.
 //
 // The text of a plan was written by a model. Every format escapes it; none lets it become markup, a link or a terminal
-// escape.
+// escape. Drawings are deterministic: the same plan and view give the same bytes. Every drawing ends in a newline.
 package render
 
 import (
-	"time"
+	"slices"
 
 	"github.com/remedykit/remedy/dag"
 )
@@ -14,7 +14,7 @@ import (
 type View struct {
 	// Gated tells which steps wait for a person; nil: those whose document says so.
 	Gated func(i int) bool
-	// PlanGated tells that the plan as a whole waits for a person.
+	// PlanGated tells that the plan as a whole waits for a person, as it also does when the document asks for it.
 	PlanGated bool
 	// State is drawn beside a step, such as "running" or "waitingApproval"; nil or "": nothing.
 	State func(i int) string
@@ -24,44 +24,63 @@ type View struct {
 	Marked bool
 }
 
-// Box draws the plan as boxes, one per group, with totals below.
-func Box(p *dag.Plan, v View) string { return "" }
+// gateMark stands behind what waits for a person.
+const gateMark = "(APPROVAL GATE) ⚠️"
 
-// Tree draws the plan as a tree, with totals below.
-func Tree(p *dag.Plan, v View) string { return "" }
-
-// Mermaid draws a Mermaid flowchart.
-func Mermaid(p *dag.Plan, v View) string { return "" }
-
-// DOT draws a Graphviz digraph.
-func DOT(p *dag.Plan, v View) string { return "" }
-
-// SVG draws a stand-alone picture in a layered layout, readable on light and dark ground.
-func SVG(p *dag.Plan, v View) string { return "" }
-
-// A Span is what a timeline shows of one step. Times are since the start of the run.
-type Span struct {
-	Step int
-	// Asked is when a person was asked, Decided when the answer came; meaningful only when Gated.
-	Gated          bool
-	Asked, Decided time.Duration
-	// Start and End are the step's; End is 0 while it has not ended.
-	Start, End time.Duration
-	// Started is false for a step that never started.
-	Started bool
-	Status  string
-	// By names who decided, "" when it is not known.
-	By string
+// A drawing is a plan and a view with what every format asks of them.
+type drawing struct {
+	plan     *dag.Plan
+	view     View
+	groups   [][]int
+	parallel []bool // by step: shares its group with another
+	reduced  *dag.Graph
 }
 
-// A Run is what a timeline shows of a whole run.
-type Run struct {
-	Spans  []Span
-	End    time.Duration
-	Status string
-	// PlanGate is drawn first when Gated.
-	PlanGate Span
+func newDrawing(p *dag.Plan, v View) *drawing {
+	d := &drawing{plan: p, view: v, groups: p.Groups(), parallel: make([]bool, p.Len()), reduced: p.Graph().Reduction()}
+	for _, g := range d.groups {
+		for _, i := range g {
+			d.parallel[i] = len(g) > 1
+		}
+	}
+	return d
 }
 
-// Timeline draws a run as T+ moments: what started, how long it took, who waited for whom.
-func Timeline(p *dag.Plan, r Run) string { return "" }
+func (d *drawing) gated(i int) bool {
+	if d.view.Gated != nil {
+		return d.view.Gated(i)
+	}
+	return d.plan.Step(i).RequiresApproval()
+}
+
+func (d *drawing) planGated() bool { return d.view.PlanGated || d.plan.ApprovalRequired() }
+
+func (d *drawing) anyGated() bool {
+	if d.planGated() {
+		return true
+	}
+	for i := range d.plan.Len() {
+		if d.gated(i) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *drawing) marked(i int) bool { return d.view.Marked && d.view.Mark == i }
+
+func (d *drawing) state(i int) string {
+	if d.view.State == nil {
+		return ""
+	}
+	return clean(d.view.State(i), maxState)
+}
+
+// numbers returns the numbers of the dependencies that the document names.
+func (d *drawing) numbers(i int) []int {
+	deps := slices.Clone(d.plan.Step(i).Dependencies())
+	for k := range deps {
+		deps[k]++
+	}
+	return deps
+}

@@ -1,0 +1,399 @@
+package render
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Lengths of the layout are in sixteenths of a pixel, as integers, so that every machine draws the same picture.
+const px = 16
+
+// Gaps between neighbours of a row.
+const (
+	gapCards = 28 * px
+	gapCard  = 22 * px // between a card and a line that passes it
+	gapLines = 14 * px
+)
+
+const (
+	// rowLimit is how many steps of a group stand in one row at least before it is broken into several.
+	rowLimit = 12
+	// bends is how many points long edges may have beside the steps, by step; edges beyond are drawn straight.
+	bends = 64
+	// sweeps is how often the rows are ordered, and then placed.
+	sweeps = 12
+)
+
+// A vertex is a step's card, or a point where a long edge passes a row.
+type vertex struct {
+	step     int // planStep for the plan's gate; meaningful when card
+	card     bool
+	row      int
+	x        int // centre
+	pos      int // in its row
+	up, down []link
+}
+
+// A link is one end of a segment.
+type link struct{ to, weight int }
+
+// A segment leads from a vertex to one of a row below, mostly the next.
+type segment struct {
+	from, to int
+	data     bool
+}
+
+// A layout is a plan in rows: groups, of which wide ones take several rows.
+type layout struct {
+	vertices []vertex
+	rows     [][]int // vertices from left to right
+	segments []segment
+	cardOf   []int // by step
+	half     int   // half a card's width
+	width    int
+}
+
+func newLayout(d *drawing, cardWidth int) *layout {
+	l := &layout{cardOf: make([]int, d.plan.Len()), half: cardWidth * px / 2}
+	if d.planGated() {
+		l.rows = append(l.rows, []int{l.add(vertex{step: planStep, card: true})})
+	}
+	for _, g := range d.groups {
+		for part := range slices.Chunk(g, perRow(len(g))) {
+			row := make([]int, 0, len(part))
+			for _, i := range part {
+				l.cardOf[i] = l.add(vertex{step: i, card: true, row: len(l.rows)})
+				row = append(row, l.cardOf[i])
+			}
+			l.rows = append(l.rows, row)
+		}
+	}
+	l.connect(d)
+	l.order()
+	l.place()
+	return l
+}
+
+// perRow parts a wide group into rows of even length, about three times as wide as high.
+func perRow(n int) int {
+	limit := max(rowLimit, int(math.Sqrt(3*float64(n))))
+	rows := (n + limit - 1) / limit
+	return (n + rows - 1) / rows
+}
+
+func (l *layout) add(v vertex) int {
+	l.vertices = append(l.vertices, v)
+	return len(l.vertices) - 1
+}
+
+// connect turns edges into segments from row to row. Long edges of one step run together: those that leave the step
+// with the most of them, or those that reach it.
+func (l *layout) connect(d *drawing) {
+	type edge struct{ from, to int }
+	var edges []edge
+	long := make([]int, len(l.vertices))   // long edges out of a card
+	joined := make([]int, len(l.vertices)) // long edges into a card
+	for i := range d.plan.Len() {
+		to := l.cardOf[i]
+		preds := d.reduced.Predecessors(i)
+		if len(preds) == 0 && d.planGated() {
+			edges = append(edges, edge{0, to})
+		}
+		for _, j := range preds {
+			edges = append(edges, edge{l.cardOf[j], to})
+		}
+	}
+	for _, e := range edges {
+		if l.vertices[e.to].row-l.vertices[e.from].row > 1 {
+			long[e.from]++
+			joined[e.to]++
+		}
+	}
+	budget := bends * len(l.vertices)
+	fromTrunk := make([][]int, len(l.vertices)) // points below a card, from the top
+	toTrunk := make([][]int, len(l.vertices))   // points above a card, from the bottom
+	for _, e := range edges {
+		a, b := l.vertices[e.from].row, l.vertices[e.to].row
+		switch {
+		case b-a == 1:
+			l.join(e.from, e.to, false)
+		case long[e.from] >= joined[e.to]:
+			trunk := &fromTrunk[e.from]
+			if need := b - a - 1 - len(*trunk); need > budget {
+				l.segments = append(l.segments, segment{from: e.from, to: e.to})
+				continue
+			}
+			for row := a + 1 + len(*trunk); row < b; row++ {
+				budget--
+				point := l.point(row)
+				l.join(tail(*trunk, e.from), point, false)
+				*trunk = append(*trunk, point)
+			}
+			l.join((*trunk)[b-a-2], e.to, false)
+		default:
+			trunk := &toTrunk[e.to]
+			if need := b - a - 1 - len(*trunk); need > budget {
+				l.segments = append(l.segments, segment{from: e.from, to: e.to})
+				continue
+			}
+			for row := b - 1 - len(*trunk); row > a; row-- {
+				budget--
+				point := l.point(row)
+				l.join(point, tail(*trunk, e.to), false)
+				*trunk = append(*trunk, point)
+			}
+			l.join(e.from, (*trunk)[b-a-2], false)
+		}
+	}
+	for _, e := range d.plan.DataEdges() {
+		from, to := l.cardOf[e.From], l.cardOf[e.To]
+		a, b := l.vertices[from].row, l.vertices[to].row
+		if b-a-1 > budget {
+			l.segments = append(l.segments, segment{from: from, to: to, data: true})
+			continue
+		}
+		for row := a + 1; row < b; row++ {
+			budget--
+			point := l.point(row)
+			l.join(from, point, true)
+			from = point
+		}
+		l.join(from, to, true)
+	}
+}
+
+func tail(trunk []int, first int) int {
+	if len(trunk) == 0 {
+		return first
+	}
+	return trunk[len(trunk)-1]
+}
+
+func (l *layout) point(row int) int {
+	p := l.add(vertex{row: row})
+	l.rows[row] = append(l.rows[row], p)
+	return p
+}
+
+// join adds a segment. Long edges are kept straighter than short ones, and what only carries data bends the most.
+func (l *layout) join(from, to int, data bool) {
+	weight := 1
+	if !l.vertices[from].card {
+		weight *= 3
+	}
+	if !l.vertices[to].card {
+		weight *= 3
+	}
+	if !data {
+		weight *= 4
+	}
+	l.segments = append(l.segments, segment{from, to, data})
+	l.vertices[from].down = append(l.vertices[from].down, link{to, weight})
+	l.vertices[to].up = append(l.vertices[to].up, link{from, weight})
+}
+
+// order sorts the rows so that few segments cross: each vertex goes to the middle of its neighbours in the row above,
+// then in the row below, in turn. The best order seen wins.
+func (l *layout) order() {
+	for _, row := range l.rows {
+		l.number(row)
+	}
+	best, least := l.rows, math.MaxInt
+	for sweep := range sweeps {
+		if sweep%2 == 0 {
+			for r := 1; r < len(l.rows); r++ {
+				l.sort(r, func(v *vertex) []link { return v.up })
+			}
+		} else {
+			for r := len(l.rows) - 2; r >= 0; r-- {
+				l.sort(r, func(v *vertex) []link { return v.down })
+			}
+		}
+		if c := l.crossings(least); c < least {
+			least = c
+			best = make([][]int, len(l.rows))
+			for r, row := range l.rows {
+				best[r] = slices.Clone(row)
+			}
+		}
+		if least == 0 {
+			break
+		}
+	}
+	l.rows = best
+	for _, row := range l.rows {
+		l.number(row)
+	}
+}
+
+func (l *layout) number(row []int) {
+	for k, v := range row {
+		l.vertices[v].pos = k
+	}
+}
+
+func (l *layout) sort(r int, side func(*vertex) []link) {
+	row := l.rows[r]
+	middle := make(map[int]float64, len(row))
+	for k, v := range row {
+		near := side(&l.vertices[v])
+		if len(near) == 0 {
+			middle[v] = float64(k)
+			continue
+		}
+		sum := 0
+		for _, n := range near {
+			sum += l.vertices[n.to].pos
+		}
+		// Positions count in rows of the neighbours' length; a vertex without any keeps its place among its own.
+		middle[v] = float64(sum) / float64(len(near)) * float64(len(row)) / float64(len(l.rows[l.vertices[near[0].to].row]))
+	}
+	slices.SortStableFunc(row, func(a, b int) int { return cmp.Compare(middle[a], middle[b]) })
+	l.number(row)
+}
+
+// crossings counts how many pairs of segments cross, and stops counting at limit.
+func (l *layout) crossings(limit int) int {
+	total := 0
+	for r := range len(l.rows) - 1 {
+		tree := make([]int, len(l.rows[r+1])+1)
+		seen := 0
+		for _, v := range l.rows[r] {
+			down := l.vertices[v].down
+			for _, n := range down { // those before that end to the right of this one cross it
+				before := 0
+				for k := l.vertices[n.to].pos + 1; k > 0; k -= k & -k {
+					before += tree[k]
+				}
+				total += seen - before
+			}
+			for _, n := range down {
+				for k := l.vertices[n.to].pos + 1; k < len(tree); k += k & -k {
+					tree[k]++
+				}
+			}
+			seen += len(down)
+		}
+		if total >= limit {
+			return limit
+		}
+	}
+	return total
+}
+
+// place gives the vertices their x: each row as near to the middle of its neighbours as the gaps allow, down and up in
+// turn, at last between both.
+func (l *layout) place() {
+	for _, row := range l.rows {
+		x := 0
+		for k, v := range row {
+			if k > 0 {
+				x += l.gap(row[k-1], v)
+			}
+			l.vertices[v].x = x
+		}
+		for _, v := range row {
+			l.vertices[v].x -= x / 2
+		}
+	}
+	for sweep := range sweeps {
+		both := sweep >= sweeps/2
+		if sweep%2 == 0 {
+			for r := range l.rows {
+				l.settle(r, true, both)
+			}
+		} else {
+			for r := len(l.rows) - 1; r >= 0; r-- {
+				l.settle(r, both, true)
+			}
+		}
+	}
+	left, right := math.MaxInt, math.MinInt
+	for _, v := range l.vertices {
+		left, right = min(left, v.x-l.halfOf(v)), max(right, v.x+l.halfOf(v))
+	}
+	for k := range l.vertices {
+		l.vertices[k].x -= left
+	}
+	l.width = right - left
+}
+
+func (l *layout) halfOf(v vertex) int {
+	if v.card {
+		return l.half
+	}
+	return px
+}
+
+// gap is the least distance between the centres of two neighbours.
+func (l *layout) gap(a, b int) int {
+	va, vb := l.vertices[a], l.vertices[b]
+	switch {
+	case va.card && vb.card:
+		return 2*l.half + gapCards
+	case va.card || vb.card:
+		return l.half + gapCard
+	}
+	return gapLines
+}
+
+// settle places one row: of all places that keep the gaps, those with the least weighted squares of distances from
+// where the vertices want to be (pool adjacent violators).
+func (l *layout) settle(r int, up, down bool) {
+	type block struct{ sum, weight, count int }
+	row := l.rows[r]
+	var blocks []block
+	offset := 0
+	offsets := make([]int, len(row))
+	for k, v := range row {
+		if k > 0 {
+			offset += l.gap(row[k-1], v)
+		}
+		offsets[k] = offset
+		sum, weight := 0, 0
+		if up {
+			sum, weight = l.pull(l.vertices[v].up, sum, weight)
+		}
+		if down {
+			sum, weight = l.pull(l.vertices[v].down, sum, weight)
+		}
+		if weight == 0 {
+			sum, weight = l.vertices[v].x, 1
+		}
+		b := block{sum - offset*weight, weight, 1}
+		for len(blocks) > 0 {
+			last := blocks[len(blocks)-1]
+			if floorDiv(last.sum, last.weight) < floorDiv(b.sum, b.weight) {
+				break
+			}
+			b = block{b.sum + last.sum, b.weight + last.weight, b.count + last.count}
+			blocks = blocks[:len(blocks)-1]
+		}
+		blocks = append(blocks, b)
+	}
+	k := 0
+	for _, b := range blocks {
+		at := floorDiv(b.sum, b.weight)
+		for range b.count {
+			l.vertices[row[k]].x = at + offsets[k]
+			k++
+		}
+	}
+}
+
+func (l *layout) pull(near []link, sum, weight int) (int, int) {
+	for _, n := range near {
+		sum += l.vertices[n.to].x * n.weight
+		weight += n.weight
+	}
+	return sum, weight
+}
+
+func floorDiv(a, b int) int {
+	q := a / b
+	if a%b != 0 && a < 0 {
+		q--
+	}
+	return q
+}
