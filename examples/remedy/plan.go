@@ -1,0 +1,213 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remedykit/remedy/dag"
+	"github.com/remedykit/remedy/schema"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var flags planFlags
+	cmd := &cobra.Command{
+		Use:   "plan FILE",
+		Short: "Say what will happen, before anything does",
+		Long: `plan says what a run of the plan would do: its steps in order with their risk, gates, time-outs and
+targets, what cannot be undone, and how long the whole is expected to take.`,
+		Example: `  remedy plan plan.json --confidence 0.725
+  remedy plan plan.json -o json | jq '.steps[] | select(.gate == "approval").id'`,
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := a.load(cmd.Context(), &flags, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return writeJSON(a.stdout, l.output())
+			}
+			a.writePlan(l)
+			return nil
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+// A planOutput is the machine output of plan.
+type planOutput struct {
+	Digest         string           `json:"digest"`
+	Strategy       dag.Strategy     `json:"strategy"`
+	Pattern        dag.Pattern      `json:"pattern"`
+	PlanGate       string           `json:"planGate"`
+	Groups         [][]int          `json:"groups"`
+	ParallelGroups int              `json:"parallelGroups"`
+	TotalSteps     int              `json:"totalSteps"`
+	Steps          []planStepOutput `json:"steps"`
+}
+
+type planStepOutput struct {
+	Number         int         `json:"number"`
+	ID             string      `json:"id"`
+	Action         string      `json:"action"`
+	Dependencies   []int       `json:"dependencies"`
+	Group          int         `json:"group"`
+	Risk           schema.Risk `json:"risk"`
+	Gate           string      `json:"gate"`
+	GateReasons    []string    `json:"gateReasons"`
+	TimeoutSeconds seconds     `json:"timeoutSeconds"`
+	Reversible     bool        `json:"reversible"`
+	Mutating       bool        `json:"mutating"`
+	Target         string      `json:"target"`
+}
+
+func (l *loaded) output() planOutput {
+	p := l.plan
+	out := planOutput{
+		Digest: p.Digest(), Strategy: p.Strategy(), Pattern: p.Pattern(), PlanGate: gateWord(l.gates.Plan.Required),
+		ParallelGroups: p.ParallelGroups(), TotalSteps: p.Len(),
+	}
+	for _, g := range p.Groups() {
+		out.Groups = append(out.Groups, numbers(g))
+	}
+	for i := range p.Len() {
+		s, gate := p.Step(i), l.gates.Steps[i]
+		out.Steps = append(out.Steps, planStepOutput{
+			Number: s.Number(), ID: s.ID(), Action: s.Action(), Dependencies: numbers(s.Dependencies()), Group: p.Group(i) + 1,
+			Risk: gate.Risk, Gate: gateWord(gate.Required), GateReasons: append([]string{}, gate.Reasons...),
+			TimeoutSeconds: seconds(s.Timeout()), Reversible: s.Reversible(), Mutating: s.Mutating(), Target: target(s),
+		})
+	}
+	return out
+}
+
+func gateWord(required bool) string {
+	if required {
+		return "approval"
+	}
+	return "none"
+}
+
+// numbers turns indexes into the numbers that people see; never nil.
+func numbers(indexes []int) []int {
+	out := make([]int, len(indexes))
+	for k, i := range indexes {
+		out[k] = i + 1
+	}
+	return out
+}
+
+func joinNumbers(indexes []int, separator string) string {
+	words := make([]string, len(indexes))
+	for k, i := range indexes {
+		words[k] = strconv.Itoa(i + 1)
+	}
+	return strings.Join(words, separator)
+}
+
+func target(s *dag.Step) string {
+	if t := s.Target(); t != (schema.Target{}) {
+		return t.String()
+	}
+	return ""
+}
+
+// title is "step 4 (rec-004 restart_pod)".
+func title(s *dag.Step) string {
+	return fmt.Sprintf("step %d (%s %s)", s.Number(), printable(s.ID()), printable(s.Action()))
+}
+
+func (a *app) writePlan(l *loaded) {
+	p, c := l.plan, a.color
+	heading := func(s string) { fmt.Fprintf(a.stdout, "\n%s\n", c.bold(s)) }
+
+	t := table{head: []string{"#", "ID", "ACTION", "AFTER", "GROUP", "RISK", "GATE", "TIME-OUT", "UNDO", "TARGET"}}
+	for i := range p.Len() {
+		s := p.Step(i)
+		t.row(strconv.Itoa(s.Number()), printable(s.ID()), printable(s.Action()), dash(joinNumbers(s.Dependencies(), ", ")),
+			strconv.Itoa(p.Group(i)+1), l.gates.Steps[i].Risk.String(), dash(strings.TrimPrefix(gateWord(l.gates.Required(i)), "none")),
+			short(s.Timeout()), undoWord(s), dash(printable(target(s))))
+	}
+	t.paint = func(row, column int, cell string) string {
+		switch {
+		case column == 5 && l.gates.Steps[row].Risk >= schema.RiskHigh, column == 8 && cell == "no":
+			return c.red(cell)
+		case column == 6 && l.gates.Required(row), column == 5 && l.gates.Steps[row].Risk == schema.RiskMedium:
+			return c.yellow(cell)
+		}
+		return cell
+	}
+	t.write(a.stdout, c)
+
+	if reasons := l.gateLines(); len(reasons) > 0 {
+		heading("Gates")
+		for _, line := range reasons {
+			fmt.Fprintf(a.stdout, "  %s\n", line)
+		}
+	}
+	if points := p.PointsOfNoReturn(); len(points) > 0 {
+		heading("Points of no return")
+		for _, i := range points {
+			fmt.Fprintf(a.stdout, "  %s cannot be undone\n", title(p.Step(i)))
+		}
+	}
+	if warnings := p.Warnings(); len(warnings) > 0 {
+		heading("Warnings")
+		for _, w := range warnings {
+			fmt.Fprintf(a.stdout, "  %s: %s\n", c.yellow(string(w.Code)), printable(w.Message))
+		}
+	}
+	heading("Totals")
+	total := func(name, value string) { fmt.Fprintf(a.stdout, "  %-14s %s\n", name, value) }
+	total("steps", fmt.Sprintf("%d in %s, %d parallel", p.Len(), count(len(p.Groups()), "group"), p.ParallelGroups()))
+	total("strategy", string(p.Strategy()))
+	total("pattern", dash(string(p.Pattern())))
+	path, length := p.CriticalPath()
+	total("work", short(p.Work()))
+	total("critical path", fmt.Sprintf("%s (%s)", short(length), joinNumbers(path, " → ")))
+	if text := p.Estimate().Text; text != "" {
+		total("estimate", printable(text)+" (the document's)")
+	}
+	if rate, ok := p.SuccessRate(); ok {
+		total("success rate", fmt.Sprintf("%.4g%% (the document's)", rate*100))
+	}
+	total("digest", p.Digest())
+}
+
+func (l *loaded) gateLines() []string {
+	var lines []string
+	add := func(who string, reasons []string) {
+		for _, r := range reasons {
+			lines = append(lines, fmt.Sprintf("%s: %s", who, printable(r)))
+		}
+	}
+	if l.gates.Plan.Required {
+		add("the whole plan", l.gates.Plan.Reasons)
+	}
+	for i, g := range l.gates.Steps {
+		if g.Required {
+			add(title(l.plan.Step(i)), g.Reasons)
+		}
+	}
+	return lines
+}
+
+func undoWord(s *dag.Step) string {
+	switch {
+	case !s.Mutating():
+		return "-" // nothing to undo
+	case s.Reversible():
+		return "yes"
+	}
+	return "no"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/simulated"
+	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/approval/terminal"
+	"github.com/remedykit/remedy/executor"
+)
+
+// author is who writes plans, and so cannot approve them.
+const author = "model"
+
+type runFlags struct {
+	planFlags
+	scheduleFlags
+	handlers, id, approve, by string
+	timeScale                 float64
+	yes                       bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE --handlers simulated",
+		Short: "Run a plan",
+		Long: `run runs a plan and shows its progress: live on a terminal, one line per event elsewhere, one JSON object per
+line and the report last with -o json.
+
+Gates are asked at the terminal when there is one. Elsewhere they stay pending unless --approve says more, and the run
+is parked when nothing else is left to do. ctrl-C interrupts: nothing new starts, and what runs is told to end.
+
+Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parked, 130 interrupted.`,
+		Example: `  remedy run plan.json --handlers simulated --confidence 0.725
+  remedy run plan.json --handlers simulated --approve auto --time-scale 0.02
+  remedy run plan.json --handlers simulated --approve auto -o json | jq -c .report.status`,
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runPlan(cmd, &f, args[0]) },
+	}
+	f.planFlags.add(cmd)
+	f.scheduleFlags.add(cmd)
+	s := cmd.Flags()
+	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated (required)")
+	s.StringVar(&f.id, "id", "", "id of the run; a new one without it")
+	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto or deny; terminal on a terminal, else nobody")
+	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
+	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s")
+	s.BoolVar(&f.yes, "yes", false, "allow --approve auto with handlers that are not simulated")
+	return cmd
+}
+
+// config checks the flags and makes of them all of a Config but its Policy and Observers.
+func (a *app) config(f *runFlags, file string) (executor.Config, error) {
+	var c executor.Config
+	switch f.handlers {
+	case "simulated":
+		c.Handlers = simulated.New(simulated.Options{Scale: f.timeScale}).Handlers(actions.Canonical())
+	case "":
+		return c, errors.New("--handlers is required; available is simulated")
+	default:
+		return c, fmt.Errorf("--handlers %s: available is simulated", f.handlers)
+	}
+	if !(f.timeScale > 0) || math.IsInf(f.timeScale, 0) {
+		return c, errors.New("--time-scale is a number above 0")
+	}
+	if err := f.scheduleFlags.apply(&c); err != nil {
+		return c, err
+	}
+	switch f.approve {
+	case "auto":
+		c.Approver = approval.Auto()
+	case "deny":
+		c.Approver = approval.Deny()
+	case "terminal":
+		if file == "-" {
+			return c, errors.New("--approve terminal reads answers from standard input, where the plan comes from")
+		}
+		by, err := f.identity()
+		if err != nil {
+			return c, err
+		}
+		c.Approver = terminal.New(a.stdin, a.questions(), by)
+	case "":
+		if file != "-" && a.terminal != nil && isTerminal(a.stdin) {
+			f.approve = "terminal"
+			return a.config(f, file)
+		}
+	default:
+		return c, fmt.Errorf("--approve %s: it is terminal, auto or deny", f.approve)
+	}
+	return c, nil
+}
+
+// identity is who answers at the terminal.
+func (f *runFlags) identity() (string, error) {
+	by := f.by
+	if u, err := user.Current(); by == "" && err == nil {
+		by = u.Username
+	}
+	if by = cmp.Or(by, os.Getenv("USER")); by == "" {
+		return "", errors.New("--by is required: the system does not know your user name")
+	}
+	return by, nil
+}
+
+// questions is where a person is asked: not where a program reads.
+func (a *app) questions() io.Writer {
+	if a.terminal != nil && !a.json() {
+		return a.stdout
+	}
+	return a.stderr
+}
+
+func isTerminal(r any) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// A progress shows a run while it goes on. It is closed when the run has ended or is parked, and shows nothing after that.
+type progress interface {
+	executor.Observer
+	// begin is called when the run has started.
+	begin(*executor.Run)
+	// interrupted is called when the run is told to end.
+	interrupted()
+	// aside keeps out of the way while ask uses the terminal.
+	aside(ask func())
+	close(*executor.Report)
+}
+
+func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
+	config, err := a.config(f, file)
+	if err != nil {
+		return usage(cmd, "%w", err)
+	}
+	l, err := a.load(cmd.Context(), &f.planFlags, file)
+	if err != nil {
+		return err
+	}
+	config.Policy = l.policy
+	show := a.progress(l, f)
+	config.Observers = []executor.Observer{show}
+	if ask := config.Approver; ask != nil {
+		config.Approver = approval.ApproverFunc(func(ctx context.Context, req *approval.Request) (d *approval.Decision, err error) {
+			show.aside(func() {
+				d, err = ask.Approve(ctx, req)
+				if ctx.Err() != nil && f.approve == "terminal" {
+					fmt.Fprintln(a.questions()) // leaves the line of a question that nobody answered
+				}
+			})
+			return d, err
+		})
+	}
+	ex, err := executor.New(config)
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancel(cmd.Context())
+	defer end() // a parked run ends with the program
+	run, err := ex.Start(ctx, l.plan, executor.RunOptions{ID: f.id, Author: author, Confidence: f.confidence.Confidence})
+	if err != nil {
+		return err
+	}
+	show.begin(run)
+	stop := context.AfterFunc(cmd.Context(), show.interrupted)
+	report, err := run.Wait(context.WithoutCancel(ctx)) // an interrupted run ends by itself
+	stop()
+	if err != nil {
+		return err
+	}
+	show.close(report)
+	if a.json() {
+		if err := json.NewEncoder(a.stdout).Encode(map[string]*executor.Report{"report": report}); err != nil {
+			return err
+		}
+	} else {
+		a.writeSummary(l, report)
+	}
+	return outcome(report.Status())
+}
+
+func (a *app) progress(l *loaded, f *runFlags) progress {
+	switch {
+	case a.json():
+		return &jsonLines{w: a.stdout}
+	case a.terminal != nil:
+		return newLive(a, l, f.timeScale)
+	}
+	return &textLines{w: a.stdout, stderr: a.stderr, l: l, scale: f.timeScale}
+}
+
+// writeSummary says how a run ended, and why when it did not succeed.
+func (a *app) writeSummary(l *loaded, r *executor.Report) {
+	counts := map[executor.Status]int{}
+	var waited time.Duration
+	for s := range r.Steps() {
+		counts[s.Status]++
+		waited += approvalWait(s)
+	}
+	word := a.color.red
+	switch r.Status() {
+	case executor.RunSucceeded:
+		word = a.color.green
+	case executor.RunSucceededWithWarnings, executor.RunParked, executor.RunInterrupted:
+		word = a.color.yellow
+	}
+	line := fmt.Sprintf("run %s %s after %s", printable(r.Run()), word(words(string(r.Status()))), short(r.Makespan()))
+	if waited >= 100*time.Millisecond {
+		line += fmt.Sprintf(" (%s of it waiting for approval)", short(waited))
+	}
+	var parts []string
+	for s := executor.Pending; s <= executor.Unknown; s++ {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], words(s.String())))
+		}
+	}
+	fmt.Fprintf(a.stdout, "%s: %s\n", line, strings.Join(parts, ", "))
+	for s := range r.Steps() {
+		if s.Status.Final() && s.Status != executor.Succeeded && s.Cause == "" {
+			a.writeWhy(l, r, s)
+		}
+	}
+	for _, q := range r.Waiting() {
+		who := "the plan as a whole"
+		if q.Step != nil {
+			who = title(q.Step)
+		}
+		fmt.Fprintf(a.stdout, "  %s waits for approval: %s\n", who, printable(strings.Join(q.Gate.Reasons, "; ")))
+	}
+	switch r.Status() {
+	case executor.RunParked:
+		fmt.Fprintln(a.stdout, "  nobody is here to decide; run it on a terminal, or with --approve")
+	case executor.RunInterrupted:
+		fmt.Fprintln(a.stdout, "  nothing was rolled back")
+	}
+}
+
+// writeWhy explains a step that is the first cause of what went wrong.
+func (a *app) writeWhy(l *loaded, r *executor.Report, s executor.StepReport) {
+	text := words(s.Status.String())
+	if s.Reason != executor.ReasonNone {
+		text += ": " + words(s.Reason.String())
+	}
+	if s.Err != nil {
+		text += ": " + s.Err.Error()
+	}
+	if g := s.Gate; g != nil && s.Status == executor.Rejected {
+		text += " by " + g.By
+		if g.Reason != "" {
+			text += ": " + g.Reason
+		}
+	}
+	fmt.Fprintf(a.stdout, "  %s %s\n", title(l.plan.Step(s.Number-1)), printable(text))
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+)
+
+func (a *app) workflowCommand() *cobra.Command {
+	var flags planFlags
+	var name, request string
+	cmd := &cobra.Command{
+		Use:   "workflow FILE --name NAME",
+		Short: "Write a plan as a WorkflowExecution manifest",
+		Long: `workflow writes a plan as a WorkflowExecution manifest. Steps that are gated under --policy and --confidence
+require approval in it. Its namespace is --namespace, else the first that a step names.`,
+		Example: `  remedy workflow plan.json --name oomkill-workflow --confidence 0.725 | kubectl apply -f -
+  remedy workflow plan.json --name oomkill-workflow --request remediation-oomkill --overlay overlay.yaml`,
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if name == "" {
+				return usage(cmd, "--name is required")
+			}
+			l, err := a.load(cmd.Context(), &flags, args[0])
+			if err != nil {
+				return err
+			}
+			data := l.plan.Manifest(name, flags.namespace, request, l.gates.Required).YAML()
+			if a.json() {
+				if data, err = yaml.YAMLToJSON(data); err != nil {
+					return err
+				}
+				data = append(data, '\n')
+			}
+			_, err = a.stdout.Write(data)
+			return err
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "name of the manifest (required)")
+	cmd.Flags().StringVar(&request, "request", "", "name of the remediation request that it answers")
+	return cmd
+}
