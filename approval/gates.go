@@ -54,8 +54,8 @@ type Confidence struct {
 // The plan as a whole waits when it has more than MaxSteps steps or when the document asks for it; that changes no
 // step's gate.
 //
-// It refuses a plan below the last row with [ErrLowConfidence], a plan that changes a protected namespace, a Confidence
-// outside 0 to 1, and a policy that is not valid.
+// It refuses a plan below the last row with [ErrLowConfidence], a plan that changes a namespace of ProtectedNamespaces, a
+// Confidence outside 0 to 1, and a policy that is not valid.
 func (p *Policy) Gates(plan *dag.Plan, c Confidence) (*Gates, error) {
 	if plan == nil {
 		return nil, errors.New("approval: there is no plan to gate; build one first")
@@ -138,14 +138,6 @@ func (p *Policy) raised(spec *actions.Spec) schema.Risk {
 	return r
 }
 
-func (p *Policy) protects(namespace string) bool {
-	switch namespace {
-	case "kube-system", "kube-public", "kube-node-lease":
-		return true
-	}
-	return slices.Contains(p.ProtectedNamespaces, namespace)
-}
-
 // A judge gates one step after the other. Most steps of a large plan are not gated, so it allocates for none of those.
 type judge struct {
 	policy     *Policy
@@ -159,7 +151,7 @@ type judge struct {
 }
 
 func (j *judge) judge(step *dag.Step, gate *Gate) error {
-	network, err := j.network(step)
+	protected, err := j.protected(step)
 	if err != nil {
 		return err
 	}
@@ -174,8 +166,8 @@ func (j *judge) judge(step *dag.Step, gate *Gate) error {
 	if step.RequiresApproval() {
 		gate.Reasons = append(gate.Reasons, "the plan asks for approval")
 	}
-	if network != "" {
-		gate.Reasons = append(gate.Reasons, network)
+	if protected != "" {
+		gate.Reasons = append(gate.Reasons, protected)
 	}
 	gate.Required = len(gate.Reasons) > 0
 	return nil
@@ -225,31 +217,41 @@ func (j *judge) band(row int, byOwn bool, own float64) string {
 	return fmt.Sprintf("at %s %s (from %s %s risk asks)", whose, decimal(value), decimal(r.Confidence), r.Ask)
 }
 
-// network judges the one action that may touch a protected namespace, and refuses every other that does. The builder
-// refused the three that are always protected, but may not have been told of the policy's own.
-func (j *judge) network(step *dag.Step) (reason string, err error) {
+// protected judges steps in protected namespaces. The builder has refused what must not be in those that always are,
+// but may not have been told of the policy's own; what it lets through there, one action in some components, always asks.
+func (j *judge) protected(step *dag.Step) (reason string, err error) {
 	restart := step.Action() == "restart_network"
 	if !restart && (len(j.policy.ProtectedNamespaces) == 0 || !step.Mutating()) {
 		return "", nil
 	}
-	target, parameter := step.Target().Namespace, step.Parameters().String("namespace")
-	namespace := ""
-	switch {
-	case j.policy.protects(target):
-		namespace = target
-	case j.policy.protects(parameter):
-		namespace = parameter
-	case restart && target == "" && parameter == "":
-		return "it leaves the namespace open, and may restart the network in a protected one", nil
-	default:
-		return "", nil
+	open := true
+	look := func(namespace string) error {
+		if namespace == "" {
+			return nil
+		}
+		open = false
+		own := slices.Contains(j.policy.ProtectedNamespaces, namespace)
+		if own && !(restart && slices.Contains(j.policy.Components, step.Parameters().String("component"))) {
+			return fmt.Errorf("approval: step %d (%s, %s) would change namespace %s, which the policy protects; leave the step out",
+				step.Number(), step.ID(), step.Action(), namespace)
+		}
+		if own || restart && alwaysProtected(namespace) {
+			reason = "it restarts the network in the protected namespace " + namespace
+		}
+		return nil
 	}
-	if component := step.Parameters().String("component"); restart && slices.Contains(j.policy.Components, component) {
-		return fmt.Sprintf("it restarts %s in the protected namespace %s", component, namespace), nil
-	} else if restart {
-		return "", fmt.Errorf("approval: step %d (%s, restart_network) would restart %q in %s, which is protected; "+
-			"list it in the policy's components if it may", step.Number(), step.ID(), component, namespace)
+	err = look(step.Target().Namespace)
+	for i := range step.Spec().Parameters {
+		if p := &step.Spec().Parameters[i]; p.Type == actions.Namespace && err == nil {
+			err = look(step.Parameters().String(p.Name))
+		}
 	}
-	return "", fmt.Errorf("approval: step %d (%s, %s) would change %s, which the policy protects; leave the step out",
-		step.Number(), step.ID(), step.Action(), namespace)
+	if restart && open {
+		reason = "it leaves the namespace open, and may restart the network in a protected one"
+	}
+	return reason, err
+}
+
+func alwaysProtected(namespace string) bool {
+	return namespace == "kube-system" || namespace == "kube-public" || namespace == "kube-node-lease"
 }

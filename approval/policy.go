@@ -26,8 +26,8 @@ type Policy struct {
 	// ProtectedNamespaces are closed to mutating actions, beside kube-system, kube-public and kube-node-lease. Hand them
 	// to dag.Protect as well, so that the problem is shown with its line; Gates refuses such a plan in any case.
 	ProtectedNamespaces []string `json:"protectedNamespaces,omitempty"`
-	// Components are what restart_network may restart in a protected namespace. Such a step always asks, and so does one
-	// that leaves the namespace open.
+	// Components are what restart_network may restart in a protected namespace; hand them to dag.AllowComponents as well.
+	// Such a step always asks, and so does one that leaves the namespace open.
 	Components []string `json:"components,omitempty"`
 	// Timeout is how long a request waits before the answer is no. Defaults to 15m.
 	Timeout time.Duration `json:"timeout,omitempty"`
