@@ -329,7 +329,7 @@ func (m *machine) spread(at time.Duration) {
 		i := m.unspread[head]
 		s := &m.steps[i]
 		ok := s.status == Succeeded || s.status == Failed && m.traits[i]&continues != 0
-		if !ok && m.traits[i]&critical != 0 && m.cause < 0 && m.halted == ReasonNone {
+		if !ok && m.traits[i]&critical != 0 && m.cause < 0 && !m.failed && m.halted == ReasonNone {
 			m.cause = m.origin(i)
 		}
 		for _, d := range m.graph.Successors(int(i)) {
