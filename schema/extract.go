@@ -53,8 +53,7 @@ func (p *parser) outer() {
 		name := p.text(k)
 		canonical := outerField(name)
 		if canonical == "" {
-			p.warn(CodeUnknownField, k, "the document has no field "+quote(name)+"; it is ignored",
-				outerField(nearest(name, "recommendations", "steps", "estimatedDuration", "historicalSuccessRate")))
+			p.unknown(k, "the document", outerField(nearest(name, "recommendations", "steps", "estimatedDuration", "historicalSuccessRate")))
 			continue
 		}
 		if !seen.first(k, canonical) {
@@ -193,15 +192,13 @@ func (p *parser) recommendations(list int32) {
 		case p.isPlaceholder(i):
 			p.dropped(i)
 		case node.kind != kindObject:
+			p.tell(-1, "recommendations")
 			p.problem(CodeInvalidValue, i, "a step must be an object, not "+node.kind.what(), "")
 		default:
 			p.doc.Recommendations = append(p.doc.Recommendations, Recommendation{})
 			r := &p.doc.Recommendations[len(p.doc.Recommendations)-1]
 			p.step(i, len(p.doc.Recommendations)-1, r)
 		}
-	}
-	if len(p.doc.Recommendations) == 0 && n > 0 {
-		p.tell(-1, "recommendations")
 	}
 	if !p.numbered {
 		for _, i := range p.numbers {
@@ -225,7 +222,7 @@ func (p *parser) step(object int32, at int, r *Recommendation) {
 		canonical := f != fieldUnknown
 		if !canonical {
 			if f = lookUpField(name); f == fieldUnknown {
-				p.warn(CodeUnknownField, k, "a step has no field "+quote(name)+"; it is ignored", suggestField(name))
+				p.unknown(k, "a step", suggestField(name))
 				continue
 			}
 		}
@@ -400,7 +397,7 @@ func (p *parser) target(object int32, at int) *Target {
 		case "name":
 			into = &t.Name
 		default:
-			p.unknown(k, "targetResource", "kind", "namespace", "name")
+			p.unknown(k, "targetResource", nearest(name, "kind", "namespace", "name"))
 			continue
 		}
 		if seen.first(k, folded) && p.nodes[k+1].kind != kindNull && p.expect(k+1, kindString, folded, at) {

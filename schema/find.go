@@ -17,11 +17,11 @@ const maxTries = 100
 func (p *parser) find() outcome {
 	start := p.lead()
 	if start >= len(p.src) {
-		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, message: "the input is empty; it should hold a recommendations document"})
+		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, message: "the input is empty, or nothing but comments; it should hold a recommendations document"})
 		return outcomeBroken
 	}
 	lead := slices.Clone(p.found)
-	whole, fallback, tries := start, -1, 0
+	fallback, tries := -1, 0
 	try := func(pos int) (outcome, bool) {
 		tries++
 		o := p.read(pos)
@@ -37,9 +37,28 @@ func (p *parser) find() outcome {
 		return o, p.keyed || o == outcomeTruncated || o == outcomeTooDeep
 	}
 	finish := func(pos, fence int, o outcome) outcome {
+		if open := unclosed(p.src[start:pos]); open >= 0 && fence < 0 {
+			// What was read stands inside something that is no JSON: it is a part, not the document.
+			pos = start + open
+			if o = p.read(pos); o == outcomeComplete {
+				o = outcomeBroken
+				p.fault(CodeInvalidJSON, pos, "this bracket is never closed")
+			}
+		}
 		p.found = append(lead[:len(lead):len(lead)], p.found...)
 		p.around(start, pos, fence, o)
 		return o
+	}
+	if p.src[start] == '"' {
+		if end := p.scanString(start); end >= 0 && end <= len(p.src) && strings.TrimSpace(p.src[end:]) == "" {
+			message := "a JSON string is no recommendations document"
+			if strings.ContainsAny(p.src, "{[") {
+				message = "the document stands inside a string; give it as JSON itself"
+			}
+			p.reset()
+			p.found = append(lead, finding{code: CodeInvalidJSON, node: none, off: int32(start), message: message})
+			return outcomeBroken
+		}
 	}
 	resume := start
 	if c := p.src[start]; c == '{' || c == '[' {
@@ -91,19 +110,16 @@ func (p *parser) find() outcome {
 	if fallback >= 0 {
 		return finish(fallback, -1, p.read(fallback))
 	}
-	c := p.src[whole]
-	if c == '{' || c == '[' {
-		return finish(whole, -1, p.read(whole))
+	if c := p.src[start]; c == '{' || c == '[' {
+		return finish(start, -1, p.read(start))
 	}
 	p.reset()
 	p.found = lead
 	message := "there is no JSON object in the input"
-	if c == '"' {
-		message = "the document stands inside a string; give it as JSON itself"
-	} else if strings.ContainsAny(p.src, "{[") {
+	if strings.ContainsAny(p.src, "{[") {
 		message = "there is no recommendations document in the input"
 	}
-	p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(whole), message: message})
+	p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(start), message: message})
 	return outcomeBroken
 }
 
@@ -220,8 +236,8 @@ func (p *parser) around(start, pos, fence int, o outcome) {
 		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(second), message: "a second JSON document follows the first; give one"})
 		return
 	}
-	if c := p.src[rest]; c == '}' || c == ']' || c == ',' {
-		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(rest), message: fmt.Sprintf("the document ended before this %q", c)})
+	if i := unopened(p.src[rest:]); i >= 0 {
+		p.found = append(p.found, finding{code: CodeInvalidJSON, node: none, off: int32(rest + i), message: fmt.Sprintf("the document ended before this %q", p.src[rest+i])})
 		return
 	}
 	p.found = append(p.found, finding{repair: RepairSurroundingText, node: none, off: int32(rest), message: "the text after the document was dropped"})
@@ -266,6 +282,44 @@ func (p *parser) another(from, to int, before bool) int {
 		}
 	}
 	return from
+}
+
+// unclosed returns the first bracket of a text that stays open, -1 when there is none.
+func unclosed(s string) int {
+	depth, first := 0, -1
+	for i := range len(s) {
+		switch s[i] {
+		case '{', '[':
+			if depth++; depth == 1 {
+				first = i
+			}
+		case '}', ']':
+			depth = max(depth-1, 0)
+		}
+	}
+	if depth == 0 {
+		return -1
+	}
+	return first
+}
+
+// unopened returns the first bracket of a text that closes nothing in it, or a comma in front; -1 when there is none.
+func unopened(s string) int {
+	if s[0] == ',' {
+		return 0
+	}
+	depth := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 // unreadable reports what makes the whole input unfit to be read.

@@ -155,7 +155,7 @@ func (p *parser) section(object int32, what string, readers map[string]func(int3
 			}
 		}
 		if !known {
-			p.unknown(k, what, sortedKeys(readers)...)
+			p.unknown(k, what, nearest(name, sortedKeys(readers)...))
 			continue
 		}
 		if read := readers[canonical]; seen.first(k, canonical) && read != nil && p.nodes[k+1].kind != kindNull {
@@ -165,13 +165,16 @@ func (p *parser) section(object int32, what string, readers map[string]func(int3
 }
 
 // unknown reports a member that no object of its kind has.
-func (p *parser) unknown(k int32, what string, fields ...string) {
-	name := p.text(k)
+func (p *parser) unknown(k int32, what, suggestion string) {
+	if p.nodes[k].kind == kindBad {
+		return // its name is reported already
+	}
+	message := what + " has no field " + quote(p.text(k))
 	if p.exact {
-		p.problem(CodeUnknownField, k, what+" has no field "+quote(name), nearest(name, fields...))
+		p.problem(CodeUnknownField, k, message, suggestion)
 		return
 	}
-	p.warn(CodeUnknownField, k, what+" has no field "+quote(name)+"; it is ignored", nearest(name, fields...))
+	p.warn(CodeUnknownField, k, message+"; it is ignored", suggestion)
 }
 
 func (p *parser) stringInto(into *string, field string) func(int32) {

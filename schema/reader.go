@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -82,7 +83,7 @@ func (r *reader) read(pos int) outcome {
 				}
 			}
 			continue
-		case c == '-' || '0' <= c && c <= '9':
+		case c == '-' || c == '+' || '0' <= c && c <= '9' || c == '.' && digitAt(r.src, pos+1):
 			next, whole := r.scanNumber(pos)
 			if next >= len(r.src) && !whole {
 				return r.cut()
@@ -328,7 +329,7 @@ func (r *reader) scanString(pos int) int {
 				}
 				i += n
 			default:
-				r.fault(CodeInvalidJSON, i, fmt.Sprintf(`the escape %s is not known; a backslash itself is written \\`, quote(src[i:i+1+runeLen(src[i+1:])])))
+				r.fault(CodeInvalidJSON, i, `a backslash may not stand before `+charName(src[i+1:])+`; a backslash itself is written \\`)
 				bad = true
 				i += 2
 			}
@@ -363,9 +364,13 @@ func unicodeEscape(s string) (int, string) {
 	return 6, fmt.Sprintf("the escape %s is one half of a surrogate pair and stands for no character", s[:6])
 }
 
-func runeLen(s string) int {
-	_, n := utf8.DecodeRuneInString(s)
-	return n
+// charName names the character at the start of s.
+func charName(s string) string {
+	c, _ := utf8.DecodeRuneInString(s)
+	if !unicode.IsPrint(c) {
+		return fmt.Sprintf("U+%04X", c)
+	}
+	return strconv.Quote(string(c))
 }
 
 // scanNumber reads the number at pos and tells whether it is whole as it stands, should the source end here.
@@ -409,6 +414,8 @@ func (r *reader) scanNumber(pos int) (end int, whole bool) {
 	r.add(kindBad, pos, i, 0)
 	return i, true
 }
+
+func digitAt(s string, i int) bool { return i < len(s) && '0' <= s[i] && s[i] <= '9' }
 
 func wordByte(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '.' || c == '+' || c == '-'
@@ -461,7 +468,7 @@ func (r *reader) scanWord(pos int) (end int, ok bool) {
 // show names what stands at pos, with advice where the mistake is a common one.
 func (r *reader) show(pos int) string {
 	src := r.src[pos:]
-	c, size := utf8.DecodeRuneInString(src)
+	c, _ := utf8.DecodeRuneInString(src)
 	switch {
 	case c == '\'':
 		return "a single quote; JSON strings stand in double quotes"
@@ -475,8 +482,6 @@ func (r *reader) show(pos int) string {
 			n++
 		}
 		return quote(src[:n]) + " without quotes"
-	case unicode.IsPrint(c):
-		return fmt.Sprintf("%q", src[:size])
 	}
-	return fmt.Sprintf("U+%04X", c)
+	return charName(src)
 }

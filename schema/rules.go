@@ -73,6 +73,7 @@ func (p *parser) broke(step int, object int32, path []string, w validator.FieldE
 		p.lacks(object, path)
 	case tag == "required":
 		p.problem(CodeInvalidValue, value, field+" is empty", "")
+	case tag == "stepid" && strings.ContainsFunc(p.text(value), isForbidden): // reported as such
 	case tag == "stepid":
 		p.problem(CodeInvalidValue, value, fmt.Sprintf("the id %s must be 1 to 63 letters, digits, dots, underscores or hyphens", quote(fmt.Sprint(w.Value()))), "")
 	case field == "recommendations":

@@ -166,13 +166,12 @@ func (p *parser) fromYAML(y *yaml.Node, parent int32) {
 func (p *parser) yamlName(y *yaml.Node, parent int32) {
 	p.cur = parent
 	off := int(p.offset(y.Line, y.Column))
-	text := y.Value
 	if y.Kind != yaml.ScalarNode || y.Anchor != "" || y.Style&yaml.TaggedStyle != 0 || y.ShortTag() == "!!merge" {
-		text = ""
 		p.fault(CodeInvalidValue, off, "a name must be plain text: no list, mapping, anchor, alias, tag or merge key")
+		p.reader.add(kindBad, off, off, flagKey)
+		return
 	}
-	i := p.yamlText(text, off, flagKey)
-	p.nodes[i].mark = mark(text)
+	p.nodes[p.yamlText(y.Value, off, flagKey)].mark = mark(y.Value)
 }
 
 // yamlText appends a string whose text is not a part of the source.
