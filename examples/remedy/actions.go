@@ -60,13 +60,13 @@ func writeActions(w io.Writer, p palette, specs []*actions.Spec) {
 		byCategory[s.Category] = append(byCategory[s.Category], s)
 		width = max(width, len(s.Name))
 	}
-	for i, c := range categories {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		fmt.Fprintln(w, p.bold(c))
+	const columns = "  %-*s  %-8s  %-6s  %-8s  %s\n"
+	fmt.Fprint(w, p.faint(fmt.Sprintf(columns, width, "ACTION", "EFFECT", "RISK", "TIME-OUT", "WHAT IT DOES")))
+	for _, c := range categories {
+		fmt.Fprintf(w, "\n%s\n", p.bold(c))
 		for _, s := range byCategory[c] {
-			fmt.Fprintf(w, "  %-*s  %-8s  %-6s  %-4s  %s\n", width, s.Name, effectWord(s), s.RiskFloor, short(s.Timeout), s.Title)
+			does, _, _ := strings.Cut(s.Does, ". ")
+			fmt.Fprintf(w, columns, width, s.Name, effectWord(s), s.RiskFloor, short(s.Timeout), strings.TrimSuffix(does, "."))
 		}
 	}
 }
@@ -79,9 +79,10 @@ func effectWord(s *actions.Spec) string {
 }
 
 func writeAction(w io.Writer, p palette, s *actions.Spec) {
-	fmt.Fprintf(w, "%s  %s\n\n  %s\n", p.bold(s.Name), s.Title, s.Does)
+	fmt.Fprintf(w, "%s  %s\n\n", p.bold(s.Name), s.Title)
+	writeWrapped(w, "  ", "  ", s.Does)
 	if s.Done != "" {
-		fmt.Fprintf(w, "  Done when: %s\n", s.Done)
+		writeWrapped(w, "  ", "  ", "Done: "+s.Done)
 	}
 	fmt.Fprintln(w)
 	fact := func(name, value string) {
@@ -133,7 +134,7 @@ func parameterFacts(q actions.Parameter) []string {
 		add("required")
 	}
 	if q.Description != "" {
-		add("%s", q.Description)
+		add("%s", strings.TrimSuffix(q.Description, "."))
 	}
 	if len(q.Enum) > 0 {
 		add("one of %s", strings.Join(q.Enum, ", "))

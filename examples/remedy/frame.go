@@ -16,6 +16,7 @@ type frame struct {
 	report    *executor.Report
 	now       time.Time
 	durations []time.Duration // by step index, as the time scale makes them
+	whole     time.Duration   // the longest path
 	writers   []int           // by step index: which group of writers it is of, -1 for none
 	head      string
 	tick      int // turns the wheel
@@ -29,37 +30,38 @@ func newFrame(l *loaded, r *executor.Report, scale float64) frame {
 	for i := range f.durations {
 		f.durations[i], f.writers[i] = scaled(l.plan.Step(i).Duration(), scale), -1
 	}
+	_, whole := l.plan.CriticalPath()
+	f.whole = scaled(whole, scale)
 	for g, members := range l.plan.Writers() {
 		for _, i := range members {
 			f.writers[i] = g
 		}
 	}
-	f.head = fmt.Sprintf("run %s of %s", printable(r.Run()), printable(l.file))
-	if scale != 1 {
-		f.head += fmt.Sprintf(", %s times as fast", strconv.FormatFloat(1/scale, 'g', 3, 64))
-	}
+	f.head = fmt.Sprintf("run %s of %s%s", printable(r.Run()), printable(l.file), speed(scale))
 	return f
 }
 
 const (
-	maxName  = 32
+	maxName  = 40
 	barWidth = 20
+	// From these widths on there is room for bars, and for what each step is about.
+	middling, wide = 80, 110
 )
 
 var wheel = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 
-// lines draws the frame, at most height lines of at most width cells.
+// lines draws the frame: fewer lines than height, of at most width cells.
 func (f *frame) lines(width, height int, p palette) []string {
 	steps := make([]executor.StepReport, 0, f.l.plan.Len())
 	for s := range f.report.Steps() {
 		steps = append(steps, s)
 	}
 	shown, before, after := f.window(steps, max(1, height-6))
-	nameWidth := 0
+	nameWidth, targetWidth := 0, 0
 	for _, s := range steps[shown[0]:shown[1]] {
-		nameWidth = max(nameWidth, cells(f.name(s)))
+		nameWidth, targetWidth = max(nameWidth, cells(f.name(s))), max(targetWidth, cells(f.target(s)))
 	}
-	nameWidth = min(nameWidth, maxName, max(8, width/3))
+	nameWidth, targetWidth = min(nameWidth, maxName, max(8, width/3)), min(targetWidth, maxName)
 	numberWidth := len(strconv.Itoa(len(steps)))
 
 	var out []string
@@ -81,6 +83,9 @@ func (f *frame) lines(width, height int, p palette) []string {
 			nameStyle = palette.faint
 		}
 		t.add(nameStyle, fit(f.name(s), nameWidth)+"  ")
+		if width >= wide && targetWidth > 0 {
+			t.add(palette.faint, fit(f.target(s), targetWidth)+"  ")
+		}
 		f.state(t, s, steps, width)
 		add(t)
 	}
@@ -88,8 +93,8 @@ func (f *frame) lines(width, height int, p palette) []string {
 		add(new(text).add(palette.faint, "  … "+after))
 	}
 	add(new(text))
-	add(f.total(steps))
-	return out
+	add(f.total(steps, width))
+	return out[max(0, len(out)-max(1, height-1)):]
 }
 
 // window chooses which steps are drawn when there are more than fit: those around the first that has not ended.
@@ -130,6 +135,10 @@ func (f *frame) name(s executor.StepReport) string {
 	return printable(f.l.plan.Step(s.Number - 1).Label())
 }
 
+func (f *frame) target(s executor.StepReport) string {
+	return printable(target(f.l.plan.Step(s.Number - 1)))
+}
+
 func (f *frame) mark(s executor.StepReport) (string, style) {
 	switch s.Status {
 	case executor.Running:
@@ -151,7 +160,7 @@ func (f *frame) state(t *text, s executor.StepReport, steps []executor.StepRepor
 	switch s.Status {
 	case executor.Running:
 		elapsed, expected := f.now.Sub(s.StartedAt), f.durations[s.Number-1]
-		if width >= 80 {
+		if width >= middling {
 			f.bar(t, float64(elapsed)/float64(max(1, expected)))
 		}
 		t.add(plain, ticking(elapsed))
@@ -218,10 +227,13 @@ func (f *frame) bar(t *text, part float64) {
 }
 
 // total is the last line: how far the run is, and how long it may still take.
-func (f *frame) total(steps []executor.StepReport) *text {
+func (f *frame) total(steps []executor.StepReport, width int) *text {
 	t := new(text)
-	done, running, waiting := 0, 0, 0
+	done, succeeded, running, waiting := 0, 0, 0, 0
 	for _, s := range steps {
+		if s.Status == executor.Succeeded {
+			succeeded++
+		}
 		switch {
 		case s.Status.Final():
 			done++
@@ -231,10 +243,17 @@ func (f *frame) total(steps []executor.StepReport) *text {
 			waiting++
 		}
 	}
+	left := f.left(steps)
+	part := 1 - float64(left)/float64(max(1, f.whole))
+	if f.report.Status().Final() {
+		done, part = succeeded, float64(succeeded)/float64(len(steps))
+	}
 	t.add(plain, "  ")
-	f.bar(t, float64(done)/float64(len(steps)))
+	if width >= middling {
+		f.bar(t, part)
+	}
 	t.add(plain, fmt.Sprintf("%d of %s, %s", done, count(len(steps), "step"), ticking(f.report.Makespan())))
-	switch left := f.left(steps); {
+	switch {
 	case f.report.Status().Final():
 	case f.interrupt:
 		t.add(palette.yellow, ", interrupted: waiting for what runs (ctrl-C again ends at once)")
@@ -278,22 +297,24 @@ func ticking(d time.Duration) string {
 
 // why says in a few words how a step that did not succeed ended.
 func why(r *executor.Report, s executor.StepReport) string {
+	message := ""
+	if chain := r.Why(s.ID); len(chain) > 0 {
+		message = printable(chain[0].Message)
+	}
 	text := words(s.Status.String())
-	chain := r.Why(s.ID)
 	switch {
-	case s.Status == executor.Blocked && len(chain) > 1:
-		for s := range r.Steps() {
-			if s.ID == chain[1].Step {
-				return fmt.Sprintf("%s: step %d did not succeed", text, s.Number)
+	case s.Cause != "":
+		for cause := range r.Steps() {
+			if cause.ID == s.Cause {
+				return fmt.Sprintf("%s: step %d did not succeed", text, cause.Number)
 			}
 		}
-	case s.Status != executor.Rejected && s.Reason != executor.ReasonNone && s.Reason.String() != s.Status.String():
+	case s.Reason == executor.ReasonRejected && message != "":
+		return message // "rejected by ..."
+	case s.Reason != executor.ReasonNone:
 		text += ": " + words(s.Reason.String())
 	}
-	if len(chain) > 0 && chain[0].Message != "" && s.Cause == "" {
-		text += ": " + printable(chain[0].Message)
-	}
-	return text
+	return text + colon(message)
 }
 
 // words turns "waitingApproval" into "waiting approval".

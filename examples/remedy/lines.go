@@ -82,8 +82,8 @@ func (t *textLines) text(e executor.Event) string {
 	switch e.Kind {
 	case executor.EventRunStarted:
 		_, path := t.l.plan.CriticalPath()
-		return fmt.Sprintf("run %s started: %s of %s, about %s", e.Run, count(t.l.plan.Len(), "step"), t.l.file,
-			short(scaled(path, t.scale)))
+		return fmt.Sprintf("run %s started: %s of %s, about %s%s", e.Run, count(t.l.plan.Len(), "step"), t.l.file,
+			short(scaled(path, t.scale)), speed(t.scale))
 	case executor.EventStepStarted:
 		t.startedAt[e.Step] = e.Time
 		return fmt.Sprintf("%s started, about %s", who, short(scaled(t.l.plan.Step(i).Duration(), t.scale)))
@@ -108,7 +108,7 @@ func (t *textLines) text(e executor.Event) string {
 	case executor.EventRunParked:
 		return "the run is parked: nothing runs until somebody decides"
 	case executor.EventRunFinished:
-		return "the run " + words(e.Status) + colon(e.Message)
+		return "the run ended: " + words(e.Status) + colon(e.Message)
 	}
 	text := words(string(e.Kind))
 	if isStep {
@@ -125,6 +125,17 @@ func colon(message string) string {
 		return ""
 	}
 	return ": " + message
+}
+
+// speed tells a time scale, "" for real time.
+func speed(scale float64) string {
+	switch {
+	case scale == 1:
+		return ""
+	case scale < 1:
+		return fmt.Sprintf(", %.3g times as fast", 1/scale)
+	}
+	return fmt.Sprintf(", %.3g times as slow", scale)
 }
 
 func scaled(d time.Duration, scale float64) time.Duration {

@@ -89,7 +89,9 @@ func (v *live) aside(ask func()) {
 	v.mu.Unlock()
 	defer func() {
 		v.mu.Lock()
-		v.asides--
+		if v.asides--; v.asides == 0 {
+			io.WriteString(v.out, "\n")
+		}
 		v.mu.Unlock()
 	}()
 	ask()

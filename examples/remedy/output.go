@@ -123,6 +123,23 @@ func didYouMean(names []string) string {
 	return " (did you mean " + strings.Join(names, ", ") + "?)"
 }
 
+// writeWrapped writes a text in lines of about 100 characters, the first behind one indent, the others behind another.
+func writeWrapped(w io.Writer, first, others, s string) {
+	line := first
+	for i, word := range strings.Fields(s) {
+		switch {
+		case i == 0:
+			line += word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > 100:
+			io.WriteString(w, line+"\n")
+			line = others + word
+		default:
+			line += " " + word
+		}
+	}
+	io.WriteString(w, line+"\n")
+}
+
 // A table aligns columns. Cells are plain; paint colours a padded cell.
 type table struct {
 	head  []string

@@ -125,11 +125,12 @@ func (a *app) writePlan(l *loaded) {
 	heading := func(s string) { fmt.Fprintf(a.stdout, "\n%s\n", c.bold(s)) }
 
 	t := table{head: []string{"#", "ID", "ACTION", "AFTER", "GROUP", "RISK", "GATE", "TIME-OUT", "UNDO", "TARGET"}}
+	undo := undoWords(p)
 	for i := range p.Len() {
 		s := p.Step(i)
 		t.row(strconv.Itoa(s.Number()), printable(s.ID()), printable(s.Action()), dash(joinNumbers(s.Dependencies(), ", ")),
 			strconv.Itoa(p.Group(i)+1), l.gates.Steps[i].Risk.String(), dash(strings.TrimPrefix(gateWord(l.gates.Required(i)), "none")),
-			short(s.Timeout()), undoWord(s), dash(printable(target(s))))
+			short(s.Timeout()), undo[i], dash(printable(target(s))))
 	}
 	t.paint = func(row, column int, cell string) string {
 		switch {
@@ -145,7 +146,7 @@ func (a *app) writePlan(l *loaded) {
 	if reasons := l.gateLines(); len(reasons) > 0 {
 		heading("Gates")
 		for _, line := range reasons {
-			fmt.Fprintf(a.stdout, "  %s\n", line)
+			writeWrapped(a.stdout, "  ", "    ", line)
 		}
 	}
 	if points := p.PointsOfNoReturn(); len(points) > 0 {
@@ -157,7 +158,11 @@ func (a *app) writePlan(l *loaded) {
 	if warnings := p.Warnings(); len(warnings) > 0 {
 		heading("Warnings")
 		for _, w := range warnings {
-			fmt.Fprintf(a.stdout, "  %s: %s\n", c.yellow(string(w.Code)), printable(w.Message))
+			where := ""
+			if i, ok := p.Index(w.Step); ok {
+				where = title(p.Step(i)) + ": "
+			}
+			writeWrapped(a.stdout, "  ", "    ", where+string(w.Code)+": "+printable(w.Message))
 		}
 	}
 	heading("Totals")
@@ -195,14 +200,19 @@ func (l *loaded) gateLines() []string {
 	return lines
 }
 
-func undoWord(s *dag.Step) string {
-	switch {
-	case !s.Mutating():
-		return "-" // nothing to undo
-	case s.Reversible():
-		return "yes"
+// undoWords says of each step whether it can be undone; "-" where there is nothing to undo.
+func undoWords(p *dag.Plan) []string {
+	words := make([]string, p.Len())
+	for i := range words {
+		words[i] = "-"
+		if s := p.Step(i); s.Mutating() && s.Reversible() {
+			words[i] = "yes"
+		}
 	}
-	return "no"
+	for _, i := range p.PointsOfNoReturn() {
+		words[i] = "no"
+	}
+	return words
 }
 
 func dash(s string) string {

@@ -155,16 +155,8 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 	config.Policy = l.policy
 	show := a.progress(l, f)
 	config.Observers = []executor.Observer{show}
-	if ask := config.Approver; ask != nil {
-		config.Approver = approval.ApproverFunc(func(ctx context.Context, req *approval.Request) (d *approval.Decision, err error) {
-			show.aside(func() {
-				d, err = ask.Approve(ctx, req)
-				if ctx.Err() != nil && f.approve == "terminal" {
-					fmt.Fprintln(a.questions()) // leaves the line of a question that nobody answered
-				}
-			})
-			return d, err
-		})
+	if f.approve == "terminal" {
+		config.Approver = a.askAside(config.Approver, show)
 	}
 	ex, err := executor.New(config)
 	if err != nil {
@@ -192,6 +184,19 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 		a.writeSummary(l, report)
 	}
 	return outcome(report.Status())
+}
+
+// askAside keeps the progress out of the way while a question stands at the terminal.
+func (a *app) askAside(ask approval.Approver, show progress) approval.Approver {
+	return approval.ApproverFunc(func(ctx context.Context, req *approval.Request) (d *approval.Decision, err error) {
+		show.aside(func() {
+			d, err = ask.Approve(ctx, req)
+			if ctx.Err() != nil {
+				fmt.Fprintln(a.questions()) // leaves the line of a question that nobody answered
+			}
+		})
+		return d, err
+	})
 }
 
 func (a *app) progress(l *loaded, f *runFlags) progress {
@@ -223,16 +228,11 @@ func (a *app) writeSummary(l *loaded, r *executor.Report) {
 	if waited >= 100*time.Millisecond {
 		line += fmt.Sprintf(" (%s of it waiting for approval)", short(waited))
 	}
-	var parts []string
-	for s := executor.Pending; s <= executor.Unknown; s++ {
-		if counts[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", counts[s], words(s.String())))
-		}
-	}
-	fmt.Fprintf(a.stdout, "%s: %s\n", line, strings.Join(parts, ", "))
+	fmt.Fprintf(a.stdout, "%s: %s\n", line, countsText(counts))
 	for s := range r.Steps() {
-		if s.Status.Final() && s.Status != executor.Succeeded && s.Cause == "" {
-			a.writeWhy(l, r, s)
+		switch s.Status {
+		case executor.Failed, executor.Rejected, executor.Unknown:
+			fmt.Fprintf(a.stdout, "  %s %s\n", title(l.plan.Step(s.Number-1)), why(r, s))
 		}
 	}
 	for _, q := range r.Waiting() {
@@ -248,22 +248,4 @@ func (a *app) writeSummary(l *loaded, r *executor.Report) {
 	case executor.RunInterrupted:
 		fmt.Fprintln(a.stdout, "  nothing was rolled back")
 	}
-}
-
-// writeWhy explains a step that is the first cause of what went wrong.
-func (a *app) writeWhy(l *loaded, r *executor.Report, s executor.StepReport) {
-	text := words(s.Status.String())
-	if s.Reason != executor.ReasonNone {
-		text += ": " + words(s.Reason.String())
-	}
-	if s.Err != nil {
-		text += ": " + s.Err.Error()
-	}
-	if g := s.Gate; g != nil && s.Status == executor.Rejected {
-		text += " by " + g.By
-		if g.Reason != "" {
-			text += ": " + g.Reason
-		}
-	}
-	fmt.Fprintf(a.stdout, "  %s %s\n", title(l.plan.Step(s.Number-1)), printable(text))
 }
