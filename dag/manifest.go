@@ -66,12 +66,25 @@ func (p *Plan) manifestParameters(s *Step) []schema.Parameter {
 	slices.SortStableFunc(names, func(x, y named) int { return cmp.Compare(x.place, y.place) })
 	list := make([]schema.Parameter, len(names))
 	for k, n := range names {
-		list[k] = schema.Parameter{Name: n.written, Value: s.params.Get(n.canonical)}
+		list[k] = schema.Parameter{Name: n.written, Value: documentValue(s.params.Get(n.canonical))}
 		if n.canonical == attachments && len(s.references) > 0 {
 			list[k].Value = p.manifestAttachments(s)
 		}
 	}
 	return list
+}
+
+// documentValue gives a value the type that a document's has.
+func documentValue(v any) any {
+	m, ok := v.(map[string]string)
+	if !ok {
+		return v
+	}
+	object := make(map[string]any, len(m))
+	for name, value := range m {
+		object[name] = value
+	}
+	return object
 }
 
 // manifestAttachments names artifacts by the number of the step that leaves them.
