@@ -50,7 +50,7 @@ func ParsePolicy(data []byte) (*Policy, error) {
 	if len(r.faults) == 0 {
 		// What a rule says only makes sense of values that could be read.
 		r.into.check(func(field, format string, args ...any) {
-			r.fail(r.line(field), field+": "+format, args...)
+			r.fail(r.lines[field], "%s: %s", field, fmt.Sprintf(format, args...))
 		})
 	}
 	if len(r.faults) > 0 {
@@ -86,7 +86,7 @@ type fault struct {
 	text string
 }
 
-// A policyReader goes through the nodes and remembers where each value stands.
+// A policyReader goes through the nodes and remembers the line of each value by its path, as check names it.
 type policyReader struct {
 	into   Policy
 	lines  map[string]int
@@ -95,20 +95,6 @@ type policyReader struct {
 
 func (r *policyReader) fail(line int, format string, args ...any) {
 	r.faults = append(r.faults, fault{line, fmt.Sprintf(format, args...)})
-}
-
-// line is that of a field, or of the nearest value around it.
-func (r *policyReader) line(field string) int {
-	for {
-		if line, ok := r.lines[field]; ok {
-			return line
-		}
-		i := strings.LastIndexAny(field, ".[")
-		if i < 0 {
-			return 1
-		}
-		field = field[:i]
-	}
 }
 
 // fields calls read for each field of an object; read returns false for a field that it does not know.

@@ -52,6 +52,14 @@ func IncidentTable() *Policy {
 	return &Policy{Table: []Row{{0.90, schema.RiskCritical}, {0.80, schema.RiskHigh}, {0.60, schema.RiskMedium}}}
 }
 
+// Wait is how long a request waits before the answer is no: Timeout, or its default.
+func (p *Policy) Wait() time.Duration {
+	if p == nil || p.Timeout <= 0 {
+		return DefaultTimeout
+	}
+	return p.Timeout
+}
+
 // Validate tells what is wrong with a policy, all of it at once. A nil Policy is valid.
 func (p *Policy) Validate() error {
 	if p == nil {
@@ -85,7 +93,7 @@ func (p *Policy) check(report func(field, format string, args ...any)) {
 	}
 	for _, action := range slices.Sorted(maps.Keys(p.Risks)) {
 		if !isName(action, "_") {
-			report("risks", "%q is not an action type in snake_case", action)
+			report("risks."+action, "this is not an action type in snake_case")
 		} else if r := p.Risks[action]; r < schema.RiskNone || r > schema.RiskCritical {
 			report("risks."+action, "%d is no risk", r)
 		}
@@ -101,6 +109,6 @@ func (p *Policy) check(report func(field, format string, args ...any)) {
 		}
 	}
 	if p.Timeout < 0 {
-		report("timeout", "%s is negative; leave it out for %s", p.Timeout, short(DefaultTimeout))
+		report("timeout", "%s is negative; leave it out for %s", p.Timeout, DefaultTimeout)
 	}
 }

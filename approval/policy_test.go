@@ -54,14 +54,21 @@ approval: policy: table[4].ask: never asks for less than the row before, althoug
 approval: policy: maxSteps: -2 is less than -1, which stands for no limit
 approval: policy: risks.drain_node: 0 is no risk
 approval: policy: risks.notify_only: 99 is no risk
-approval: policy: risks: "restart-pod" is not an action type in snake_case
+approval: policy: risks.restart-pod: this is not an action type in snake_case
 approval: policy: protectedNamespaces[0]: "prod-*" is not the name of a namespace; patterns are not read
 approval: policy: protectedNamespaces[1]: "" is not the name of a namespace; patterns are not read
 approval: policy: components[0]: "Core DNS" is not the name of a component; patterns are not read
-approval: policy: timeout: -1s is negative; leave it out for 15m`)
+approval: policy: timeout: -1s is negative; leave it out for 15m0s`)
 }
 
 func TestRowsWithTheSameConfidenceAreRefused(t *testing.T) {
 	p := &approval.Policy{Table: []approval.Row{{Confidence: 0.8, Ask: schema.RiskHigh}, {Confidence: 0.8, Ask: schema.RiskHigh}}}
 	require.ErrorContains(t, p.Validate(), "0.80 is not below 0.80 of the row before")
+}
+
+func TestARequestWaitsFifteenMinutesUnlessThePolicySaysOtherwise(t *testing.T) {
+	var none *approval.Policy
+	require.Equal(t, 15*time.Minute, none.Wait())
+	require.Equal(t, 15*time.Minute, approval.IncidentTable().Wait())
+	require.Equal(t, time.Hour, (&approval.Policy{Timeout: time.Hour}).Wait())
 }

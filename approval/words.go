@@ -3,7 +3,6 @@ package approval
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/remedykit/remedy/schema"
 )
@@ -16,18 +15,6 @@ func decimal(v float64) string {
 		fraction = (fraction + "00")[:2]
 	}
 	return whole + "." + fraction
-}
-
-// short writes a duration without the zero parts that Duration.String adds.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // never stands in YAML for a row that asks for no risk.

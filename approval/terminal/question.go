@@ -38,7 +38,7 @@ func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // question is the whole text, the prompt at its end.
 func question(req *approval.Request, now time.Time) string {
 	p := &page{}
-	p.line("Approval needed: %s, plan of %d steps, run %s", subject(req), req.Plan.Len(), oneLine(req.Run))
+	p.line("Approval needed: %s, %d steps in all, run %s", subject(req), req.Plan.Len(), oneLine(req.Run))
 	p.line("")
 	p.drawing(req)
 	if req.Step != nil {
@@ -239,15 +239,11 @@ func (p *page) outcomes(req *approval.Request, now time.Time) {
 // refusal says what a no to a step means for the others.
 func refusal(plan *dag.Plan, s *dag.Step) string {
 	text := fmt.Sprintf("step %d does not run", s.Number())
-	if s.ContinueOnFailure() {
-		return text + "; what comes after it does not depend on its success"
-	}
 	behind := dependents(plan, s.Index())
 	if len(behind) > 0 {
 		text += ", and neither does what needs it: " + steps(behind)
 	}
-	fails := func(s *dag.Step) bool { return s.Mutating() || s.Gate() }
-	if fails(s) || slices.ContainsFunc(behind, func(i int) bool { return fails(plan.Step(i)) }) {
+	if s.Gate() || slices.ContainsFunc(behind, func(i int) bool { return plan.Step(i).Gate() }) {
 		text += "; the run fails, and nothing more that changes something starts"
 	}
 	return text

@@ -117,6 +117,21 @@ func TestTheQuestionWhenNobodyGaveAConfidenceOrATime(t *testing.T) {
 	require.Contains(t, text, "silence      the question stays open until the run withdraws it")
 	require.Contains(t, text, "Undo         ")
 	require.NotContains(t, text, "Undo         cannot")
+
+	whole := shown(t, func(t *testing.T) *approval.Request {
+		req := planRequest(t)
+		req.Gates = nil
+		return req
+	})
+	require.Contains(t, whole, "Step 4       restart_pod, Deployment production/payment-service; risk medium; undo: cannot be\n")
+}
+
+func TestTheRiskOfAPlansStepsIsThatOfThePolicy(t *testing.T) {
+	policy := approval.IncidentTable()
+	policy.MaxSteps, policy.Risks = 1, map[string]schema.Risk{"update_hpa": schema.RiskCritical}
+	text := shown(t, func(t *testing.T) *approval.Request { return request(t, load(t, "oomkill"), policy, 0.95, 0) })
+	require.Contains(t, text, "Risk         critical, that of its riskiest step\n")
+	require.Contains(t, text, "Step 6       update_hpa, HorizontalPodAutoscaler production/payment-service-hpa; risk critical;\n               asks for itself;")
 }
 
 // build makes a plan of hand-written recommendations, as a bot would.

@@ -1,0 +1,57 @@
+package terminal
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestWrappedTextKeepsItsWordsAndItsWidth(t *testing.T) {
+	require.Equal(t, []string{""}, wrap(" ", 5))
+	require.Equal(t, []string{"ab cd", "efghi", "jk l"}, wrap("ab cd  efghijk l", 5))
+	rapid.Check(t, func(t *rapid.T) {
+		s, width := visible(rapid.String().Draw(t, "text")), rapid.IntRange(1, 20).Draw(t, "width")
+		lines := wrap(s, width)
+		for _, line := range lines {
+			if n := utf8.RuneCountInString(line); n > width {
+				t.Fatalf("%q has %d characters", line, n)
+			}
+		}
+		squeeze := func(s string) string { return strings.Join(strings.Fields(s), "") }
+		if squeeze(strings.Join(lines, " ")) != squeeze(s) {
+			t.Fatalf("%q became %q", s, lines)
+		}
+	})
+}
+
+func TestVisibleTextHoldsNothingThatATerminalObeys(t *testing.T) {
+	require.Equal(t, "a b<U+0007><U+009B><U+202E><U+FEFF><U+00AD><0xFF>� é ⚠️", visible("a\tb\a\u009b\u202e\ufeff\u00ad\xff� é\u00a0⚠️"))
+	rapid.Check(t, func(t *rapid.T) {
+		b := rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")
+		s := visible(string(b))
+		if !utf8.ValidString(s) || visible(s) != s {
+			t.Fatalf("%q became %q", b, s)
+		}
+	})
+}
+
+func TestACutSaysHowMuchIsMissing(t *testing.T) {
+	require.Equal(t, "äöü", cut("äöü", 3))
+	require.Equal(t, "äö … (1 more characters)", cut("äöü", 2))
+}
+
+func TestDurationsAsPeopleSayThem(t *testing.T) {
+	for in, want := range map[string]string{"90m": "1h30m", "60m": "1h", "30s": "30s", "1h0m5s": "1h0m5s", "0s": "0s", "10m": "10m"} {
+		require.Equal(t, want, short(duration(t, in)))
+	}
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	require.NoError(t, err)
+	return d
+}
