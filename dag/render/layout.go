@@ -21,6 +21,8 @@ const (
 	rowLimit = 12
 	// bends is how many points long edges may have beside the steps, by step; edges beyond are drawn straight.
 	bends = 64
+	// evenly keeps weights whole when they are divided.
+	evenly = 64
 	// sweeps is how often the rows are ordered, and then placed.
 	sweeps = 12
 )
@@ -75,9 +77,9 @@ func newLayout(d *drawing, cardWidth int) *layout {
 	return l
 }
 
-// perRow parts a wide group into rows of even length, about three times as wide as high.
+// perRow parts a wide group into rows of even length, so that the whole is not much wider than a screen is.
 func perRow(n int) int {
-	limit := max(rowLimit, int(math.Sqrt(3*float64(n))))
+	limit := max(rowLimit, int(math.Sqrt(1.5*float64(n))))
 	rows := (n + limit - 1) / limit
 	return (n + rows - 1) / rows
 }
@@ -178,15 +180,15 @@ func (l *layout) point(row int) int {
 
 // join adds a segment. Long edges are kept straighter than short ones, and what only carries data bends the most.
 func (l *layout) join(from, to int, data bool) {
-	weight := 1
-	if !l.vertices[from].card {
-		weight *= 3
+	weight := 12
+	switch a, b := l.vertices[from].card, l.vertices[to].card; {
+	case !a && !b:
+		weight = 64 * 12
+	case !a || !b:
+		weight = 3 * 12
 	}
-	if !l.vertices[to].card {
-		weight *= 3
-	}
-	if !data {
-		weight *= 4
+	if data {
+		weight /= 4
 	}
 	l.segments = append(l.segments, segment{from, to, data})
 	l.vertices[from].down = append(l.vertices[from].down, link{to, weight})
@@ -196,8 +198,14 @@ func (l *layout) join(from, to int, data bool) {
 // order sorts the rows so that few segments cross: each vertex goes to the middle of its neighbours in the row above,
 // then in the row below, in turn. The best order seen wins.
 func (l *layout) order() {
-	for _, row := range l.rows {
-		l.number(row)
+	for r, row := range l.rows {
+		// Lines that pass a row begin in its middle, where they have the shortest way.
+		cards := 0
+		for cards < len(row) && l.vertices[row[cards]].card {
+			cards++
+		}
+		l.rows[r] = slices.Concat(row[:cards/2], row[cards:], row[cards/2:cards])
+		l.number(l.rows[r])
 	}
 	best, least := l.rows, math.MaxInt
 	for sweep := range sweeps {
@@ -282,8 +290,8 @@ func (l *layout) crossings(limit int) int {
 	return total
 }
 
-// place gives the vertices their x: each row as near to the middle of its neighbours as the gaps allow, down and up in
-// turn, at last between both.
+// place gives the vertices their x: each row as near to the middle of its neighbours as the gaps allow, up and down in
+// turn, later between both. The places with the straightest edges win.
 func (l *layout) place() {
 	for _, row := range l.rows {
 		x := 0
@@ -297,17 +305,27 @@ func (l *layout) place() {
 			l.vertices[v].x -= x / 2
 		}
 	}
-	for sweep := range sweeps {
-		both := sweep >= sweeps/2
+	best, least := make([]int, len(l.vertices)), math.MaxInt
+	for sweep := range 2 * sweeps {
+		both := sweep >= sweeps
 		if sweep%2 == 0 {
-			for r := range l.rows {
-				l.settle(r, true, both)
-			}
-		} else {
 			for r := len(l.rows) - 1; r >= 0; r-- {
 				l.settle(r, both, true)
 			}
+		} else {
+			for r := range l.rows {
+				l.settle(r, true, both)
+			}
 		}
+		if b := l.bend(); b < least {
+			least = b
+			for k, v := range l.vertices {
+				best[k] = v.x
+			}
+		}
+	}
+	for k, x := range best {
+		l.vertices[k].x = x
 	}
 	left, right := math.MaxInt, math.MinInt
 	for _, v := range l.vertices {
@@ -317,6 +335,17 @@ func (l *layout) place() {
 		l.vertices[k].x -= left
 	}
 	l.width = right - left
+}
+
+// bend is how far from straight the edges are.
+func (l *layout) bend() int {
+	sum := 0
+	for _, v := range l.vertices {
+		for _, n := range v.down {
+			sum += n.weight * max(v.x-l.vertices[n.to].x, l.vertices[n.to].x-v.x)
+		}
+	}
+	return sum
 }
 
 func (l *layout) halfOf(v vertex) int {
@@ -353,10 +382,16 @@ func (l *layout) settle(r int, up, down bool) {
 		offsets[k] = offset
 		sum, weight := 0, 0
 		if up {
-			sum, weight = l.pull(l.vertices[v].up, sum, weight)
+			for _, n := range l.vertices[v].up {
+				w := l.pull(v, n, len(l.vertices[n.to].down))
+				sum, weight = sum+l.vertices[n.to].x*w, weight+w
+			}
 		}
 		if down {
-			sum, weight = l.pull(l.vertices[v].down, sum, weight)
+			for _, n := range l.vertices[v].down {
+				w := l.pull(v, n, len(l.vertices[n.to].up))
+				sum, weight = sum+l.vertices[n.to].x*w, weight+w
+			}
 		}
 		if weight == 0 {
 			sum, weight = l.vertices[v].x, 1
@@ -382,12 +417,13 @@ func (l *layout) settle(r int, up, down bool) {
 	}
 }
 
-func (l *layout) pull(near []link, sum, weight int) (int, int) {
-	for _, n := range near {
-		sum += l.vertices[n.to].x * n.weight
-		weight += n.weight
+// pull is the weight of a link for its vertex v. The branches of a fan together pull no more than one edge; the trunk
+// of a bundle pulls whole.
+func (l *layout) pull(v int, n link, branches int) int {
+	if !l.vertices[v].card && !l.vertices[n.to].card {
+		branches = 1
 	}
-	return sum, weight
+	return max(1, n.weight*evenly/branches)
 }
 
 func floorDiv(a, b int) int {

@@ -15,9 +15,9 @@ import (
 // Lengths of the picture, in pixels.
 const (
 	margin       = 24
-	cardHeight   = 66
+	cardHeight   = 70
 	cardLeast    = 150
-	cardMost     = 300
+	cardMost     = 344
 	rowGap       = 46
 	pictureLeast = 380
 	textInset    = 20 // from the card's edge to its text
@@ -102,7 +102,7 @@ func (s *picture) measure() {
 	for i := range s.plan.Len() {
 		s.card = max(s.card,
 			textInset+numberWidth(s.plan.Len())+textWidth(s.caption(i), labelSize)+14,
-			textInset+textWidth(s.target(i), smallSize)+14,
+			textInset+textWidth(s.aim(i), smallSize)+14,
 			textInset+textWidth(s.meta(i), smallSize)+14)
 		if s.gated(i) || s.final[i] {
 			s.card = max(s.card, 2*(badgeWidth(gateBadge)+14))
@@ -124,6 +124,25 @@ func (s *picture) caption(i int) string {
 		c += " (" + note + ")"
 	}
 	return c
+}
+
+// aim is the target as a card shows it: with its kind in capitals (HPA, PVC, PDB) when it is too long.
+func (s *picture) aim(i int) string {
+	target := s.target(i)
+	if textWidth(target, smallSize) <= cardMost-textInset-14 {
+		return target
+	}
+	kind, rest, _ := strings.Cut(target, " ")
+	capitals := strings.Map(func(r rune) rune {
+		if r < 'A' || r > 'Z' {
+			return -1
+		}
+		return r
+	}, kind)
+	if len(capitals) < 3 {
+		return target
+	}
+	return capitals + " " + rest
 }
 
 // meta is the last line of a card.
@@ -264,7 +283,7 @@ func (s *picture) drawCard(v int) {
 	fmt.Fprintf(&s.b, `<g class="%s"><title>%s</title><rect class="card" x="%d" y="%d" width="%d" height="%d" rx="10"/>`, class, html.EscapeString(s.full(i)), x, y, s.card, cardHeight)
 	fmt.Fprintf(&s.b, `<rect class="risk %s" x="%d" y="%d" width="4" height="%d" rx="2"/>`, risk, x+8, y+10, cardHeight-20)
 	left, room, indent := x+textInset, s.card-textInset-10, numberWidth(i+1)
-	target, meta := fit(s.target(i), smallSize, room), fit(s.meta(i), smallSize, room)
+	target, meta := fit(s.aim(i), smallSize, room), fit(s.meta(i), smallSize, room)
 	top, next := y+24, y+41
 	if target == "" {
 		top, next = y+30, y+31

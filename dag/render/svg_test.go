@@ -198,8 +198,8 @@ func TestPictureCutsTextAtTheCardAndKeepsItInTheTitle(t *testing.T) {
 	s := sketch{deps: chain(2), steps: map[int]schema.StepOverlay{0: {Label: label}, 1: {Label: strings.Repeat("漢字", 30)}}}
 	svg := render.SVG(s.build(t), render.View{})
 	require.Equal(t, 1, strings.Count(svg, label), "uncut only in the title")
-	require.Contains(t, svg, ">sweep_very_very_very_very_very_…</text>")
-	require.Contains(t, svg, strings.Repeat("漢字", 7)+"…</text>")
+	require.Contains(t, svg, ">sweep_very_very_very_very_very_very_…</text>")
+	require.Contains(t, svg, strings.Repeat("漢字", 9)+"…</text>")
 }
 
 func TestLargePlansDrawAtOnce(t *testing.T) {

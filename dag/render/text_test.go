@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/dag/render"
 	"github.com/remedykit/remedy/schema"
 )
@@ -155,9 +156,16 @@ func TestStateMarkAndPlanGateStandBesideTheSteps(t *testing.T) {
 // hostile is text that means something to some format or to a terminal.
 const hostile = "a\"b'<script>alert(1)</script></text>]]>-->\"]; node[`x`](http://e.vil) #quot; %%{init}%% \\N \\\" & &lt; {x|y}\n;\x1b[31m\u202e\u200b\x00\x7f\ufeff end"
 
+func hostilePlan(t tester) *dag.Plan {
+	return sketch{
+		deps:  chain(2),
+		steps: map[int]schema.StepOverlay{0: {Label: hostile, Note: hostile}, 1: {Note: hostile}},
+		gated: map[int]bool{1: true},
+	}.build(t)
+}
+
 func TestHostileTextStaysText(t *testing.T) {
-	s := sketch{deps: [][]int{{}, {0}}, steps: map[int]schema.StepOverlay{0: {Label: hostile, Note: hostile}, 1: {Note: hostile}}, gated: map[int]bool{1: true}}
-	p := s.build(t)
+	p := hostilePlan(t)
 	v := render.View{State: func(int) string { return hostile }, PlanGated: true}
 	run := render.Run{Status: hostile, PlanGate: render.Span{Gated: true, Answered: true, By: hostile},
 		Spans: []render.Span{{Step: 0, Started: true, Status: hostile, Reason: hostile}, {Step: 1, Gated: true, Answered: true, By: hostile, Status: hostile, Reason: hostile}}}
