@@ -52,8 +52,8 @@ func (b *builder) joinSteps() {
 			}
 		}
 		if more := wrong - maxListProblems; more > 0 {
-			b.problem(i, schema.CodeMissingDependency, b.doc.Pointer(i, "dependencies"), "",
-				"%d more entries of this list are wrong", more)
+			b.problem(i, schema.CodeLimitExceeded, b.doc.Pointer(i, "dependencies"), "",
+				"%d more entries of this list are wrong; mend the others first", more)
 		}
 	}
 	b.graph = NewGraph(len(b.steps), edges)
