@@ -65,7 +65,7 @@ func appActions() []Spec {
 			},
 		},
 		{
-			Name: "restart_daemonset", Category: category, Role: Restarts, Rolls: true, RiskFloor: medium, Timeout: 10 * time.Minute,
+			Name: "restart_daemonset", Title: "Restart DaemonSet", Category: category, Role: Restarts, Rolls: true, RiskFloor: medium, Timeout: 10 * time.Minute,
 			Does: "Restarts the pods of a daemon set, node by node.",
 			Done: "The rollout is complete and stays so.",
 			Parameters: []Parameter{
@@ -75,7 +75,7 @@ func appActions() []Spec {
 			},
 		},
 		{
-			Name: "scale_statefulset", Category: category, RiskFloor: medium, Timeout: 10 * time.Minute,
+			Name: "scale_statefulset", Title: "Scale StatefulSet", Category: category, RiskFloor: medium, Timeout: 10 * time.Minute,
 			Does: "Sets the size of a stateful set through its scale subresource, provided the size is still the one that was read. Refuses when an autoscaler owns the size, unless forced.",
 			Done: "The change is observed, and as many replicas as asked for are up to date and ready.",
 			Undo: "Scales back to the former size, if the size is still the one that was set.",
@@ -87,7 +87,7 @@ func appActions() []Spec {
 			},
 		},
 		{
-			Name: "restart_statefulset", Category: category, Role: Restarts, Rolls: true, RiskFloor: high, Timeout: 15 * time.Minute,
+			Name: "restart_statefulset", Title: "Restart StatefulSet", Category: category, Role: Restarts, Rolls: true, RiskFloor: high, Timeout: 15 * time.Minute,
 			Does: "Restarts the pods of a stateful set in their order. Refuses the update strategy OnDelete, which restarts nothing.",
 			Done: "The rollout is complete and stays so.",
 			Parameters: []Parameter{

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// clone copies the lists and objects of v, all the way down.
+// clone copies the lists and objects of v, all the way down, and makes every Go integer an int64.
 func clone(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -24,6 +24,10 @@ func clone(v any) any {
 		return append(make([]string, 0, len(v)), v...)
 	case map[string]string:
 		return maps.Clone(v)
+	case int, int32, int16, int8, uint, uint64, uint32, uint16, uint8:
+		if n, ok := integerOf(v); ok {
+			return n
+		}
 	}
 	return v
 }

@@ -25,14 +25,11 @@ func (f HandlerFunc) Execute(ctx context.Context, req *Request) (*Result, error)
 // Handlers are the handlers of a runner, by canonical action type.
 type Handlers map[string]ActionHandler
 
-// A Request asks a handler to carry out one attempt of one step. Handlers must not change it, and must not keep it
-// after they return.
-type Request struct {
-	// Run and Step are ids, Number is the step's position in the plan from 1, Attempt counts from 1.
-	Run     string
-	Step    string
-	Number  int
-	Attempt int
+// A Task is what a step asks for. It is the same for every run and attempt, and immutable.
+type Task struct {
+	// Step is the step's id, Number its position in the plan from 1.
+	Step   string
+	Number int
 	// Action is the canonical action type.
 	Action string
 	// Description is the model's text: data, to be shown as text only.
@@ -41,6 +38,15 @@ type Request struct {
 	Target      schema.Target
 	// Expected is what the step is expected to take.
 	Expected time.Duration
+}
+
+// A Request asks a handler to carry out one attempt of a task. Handlers must not change it, and must not keep it after
+// they return.
+type Request struct {
+	*Task
+	// Run is the run's id, Attempt counts from 1.
+	Run     string
+	Attempt int
 	// Conductor takes what the handler reports while it works. The executor sets it; nil in a handler's own tests.
 	Conductor Conductor
 }

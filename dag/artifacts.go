@@ -36,7 +36,7 @@ func (b *builder) checkArtifacts() {
 	)
 	for i := range b.steps {
 		s := &b.steps[i]
-		if s.spec == nil || !s.params.Given(attachments) {
+		if s.spec == nil || !s.task.Parameters.Given(attachments) {
 			continue
 		}
 		if producers == nil {
@@ -46,7 +46,7 @@ func (b *builder) checkArtifacts() {
 			}
 		}
 		wrong := 0
-		for k, name := range s.params.Strings(attachments) {
+		for k, name := range s.task.Parameters.Strings(attachments) {
 			producer, ok := producers[name]
 			if !ok {
 				if wrong < maxListProblems && b.checkMissing(s, k, name, kinds, longest) {
@@ -77,8 +77,8 @@ func (b *builder) artifacts() (producers map[string]int32, kinds map[string]bool
 		producers[s.artifact] = int32(i)
 		kind := artifactKind(s)
 		kinds[kind] = true
-		if isNumber(s.id) {
-			for _, name := range [...]string{kind + "_" + s.id, kind + "_step-" + s.id} {
+		if isNumber(s.task.Step) {
+			for _, name := range [...]string{kind + "_" + s.task.Step, kind + "_step-" + s.task.Step} {
 				if _, taken := producers[name]; !taken {
 					producers[name] = int32(i)
 				}
@@ -89,10 +89,10 @@ func (b *builder) artifacts() (producers map[string]int32, kinds map[string]bool
 }
 
 func artifactKind(s *Step) string {
-	if kind, ok := strings.CutSuffix(s.artifact, "_step-"+s.id); ok {
+	if kind, ok := strings.CutSuffix(s.artifact, "_step-"+s.task.Step); ok {
 		return kind
 	}
-	return strings.TrimSuffix(s.artifact, "_"+s.id)
+	return strings.TrimSuffix(s.artifact, "_"+s.task.Step)
 }
 
 // checkMissing reports an entry that has the form of an artifact's name but is none, and tells whether it did.
@@ -154,7 +154,7 @@ func (b *builder) checkProducers(s *Step) {
 			reason = " leaves it only after this step has begun"
 		}
 		b.problem(s.index, schema.CodeMissingArtifact, b.parameterPointer(s, attachments, strconv.Itoa(r.entry)), "",
-			"attachment %s: %s%s", quote(s.params.Strings(attachments)[r.entry]), b.called(int(r.producer)), reason)
+			"attachment %s: %s%s", quote(s.task.Parameters.Strings(attachments)[r.entry]), b.called(int(r.producer)), reason)
 	}
 	added := b.data[first:]
 	slices.SortFunc(added, func(x, y Edge) int { return cmp.Compare(x.From, y.From) })

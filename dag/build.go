@@ -204,11 +204,12 @@ func (b *builder) resolveSteps() {
 			}
 		}
 		r := s.spec.Resolve(b.doc, i, fill)
-		s.params, s.target, s.gate, s.spellings = r.Parameters, r.Target, r.Gate, r.Names
+		s.task.Parameters, s.task.Target, s.gate, s.spellings = r.Parameters, r.Target, r.Gate, r.Names
 		s.artifact = b.artifactName(rec.ID, r.Artifact)
 		s.written = rec.ParameterNames()
-		s.id, s.name, s.label = rec.ID, rec.Name, s.spec.Name
-		s.description, s.rationale = rec.Description, rec.Rationale
+		s.task.Step, s.task.Number, s.task.Action = rec.ID, i+1, s.spec.Name
+		s.task.Description, s.rationale = rec.Description, rec.Rationale
+		s.name, s.label = rec.Name, s.spec.Name
 		if s.name == "" {
 			s.name = s.spec.Title
 		}
@@ -227,13 +228,13 @@ func (b *builder) setTimes(s *Step, rec *schema.Recommendation) {
 	var own schema.StepOverlay
 	var common schema.ActionOverlay
 	if b.overlay != nil {
-		own, common = b.overlay.Steps[s.id], b.overlay.Actions[s.spec.Name]
+		own, common = b.overlay.Steps[s.task.Step], b.overlay.Actions[s.spec.Name]
 	}
 	s.timeout = firstSet(own.Timeout, common.Timeout, rec.Timeout, s.spec.Timeout)
-	s.duration = firstSet(own.Duration, common.Duration, min(s.spec.Estimate(), s.timeout))
-	if s.duration > s.timeout {
+	s.task.Expected = firstSet(own.Duration, common.Duration, min(s.spec.Estimate(), s.timeout))
+	if s.task.Expected > s.timeout {
 		b.warning(s.index, schema.CodeTimeout, b.doc.Pointer(s.index, "timeout"),
-			"expected to take %s, which is longer than its time-out of %s: it would be stopped", brief(s.duration), brief(s.timeout))
+			"expected to take %s, which is longer than its time-out of %s: it would be stopped", brief(s.task.Expected), brief(s.timeout))
 	}
 	if own.Name != "" {
 		s.name = own.Name
@@ -268,7 +269,7 @@ func (b *builder) setRisk(s *Step, rec *schema.Recommendation, floors []actions.
 
 // overlayTimes tells whether a person set the step's time-out.
 func (b *builder) overlayTimes(s *Step) bool {
-	return b.overlay != nil && (b.overlay.Steps[s.id].Timeout > 0 || b.overlay.Actions[s.spec.Name].Timeout > 0)
+	return b.overlay != nil && (b.overlay.Steps[s.task.Step].Timeout > 0 || b.overlay.Actions[s.spec.Name].Timeout > 0)
 }
 
 func firstSet(durations ...time.Duration) time.Duration {

@@ -35,14 +35,14 @@ func digestStep(steps []Step, i int) string {
 
 func appendStep(b []byte, steps []Step, i int) []byte {
 	s := &steps[i]
-	b = appendText(b, s.id)
+	b = appendText(b, s.task.Step)
 	b = appendText(b, s.spec.Name)
 	at := len(b)
-	b = s.params.AppendJSON(appendCount(b, 0))
+	b = s.task.Parameters.AppendJSON(appendCount(b, 0))
 	binary.BigEndian.PutUint64(b[at:], uint64(len(b)-at-8))
 	b = appendCount(b, len(s.deps))
 	for _, d := range s.deps {
-		b = appendText(b, steps[d].id)
+		b = appendText(b, steps[d].task.Step)
 	}
 	b = appendText(b, s.risk.String())
 	if s.approval {

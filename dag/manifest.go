@@ -34,7 +34,7 @@ func (p *Plan) Manifest(name, namespace, request string, gated func(i int) bool)
 			steps[i].Dependencies[k] = d + 1
 		}
 		if w.Metadata.Namespace == "" {
-			w.Metadata.Namespace = s.params.String("namespace")
+			w.Metadata.Namespace = s.task.Parameters.String("namespace")
 		}
 	}
 	w.Spec.WorkflowDefinition.Steps = steps
@@ -52,8 +52,8 @@ func (p *Plan) manifestParameters(s *Step) []schema.Parameter {
 	for k, written := range s.written {
 		place[written] = k
 	}
-	names := make([]named, 0, s.params.Len())
-	for canonical := range s.params.All() {
+	names := make([]named, 0, s.task.Parameters.Len())
+	for canonical := range s.task.Parameters.All() {
 		n := named{canonical, cmp.Or(s.spellings[canonical], canonical), len(place)}
 		if k, ok := place[n.written]; ok {
 			n.place = k
@@ -66,7 +66,7 @@ func (p *Plan) manifestParameters(s *Step) []schema.Parameter {
 	slices.SortStableFunc(names, func(x, y named) int { return cmp.Compare(x.place, y.place) })
 	list := make([]schema.Parameter, len(names))
 	for k, n := range names {
-		list[k] = schema.Parameter{Name: n.written, Value: documentValue(s.params.Get(n.canonical))}
+		list[k] = schema.Parameter{Name: n.written, Value: documentValue(s.task.Parameters.Get(n.canonical))}
 		if n.canonical == attachments && len(s.references) > 0 {
 			list[k].Value = p.manifestAttachments(s)
 		}
@@ -89,7 +89,7 @@ func documentValue(v any) any {
 
 // manifestAttachments names artifacts by the number of the step that leaves them.
 func (p *Plan) manifestAttachments(s *Step) []string {
-	names := s.params.Strings(attachments)
+	names := s.task.Parameters.Strings(attachments)
 	for _, r := range s.references {
 		producer := &p.steps[r.producer]
 		names[r.entry] = artifactKind(producer) + "_step-" + strconv.Itoa(producer.Number())

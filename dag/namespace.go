@@ -66,7 +66,7 @@ func (b *builder) restartsProtectedComponent(s *Step) bool {
 	if s.spec.Name != restartNetwork {
 		return false
 	}
-	ns := s.params.String("namespace")
+	ns := s.task.Parameters.String("namespace")
 	return ns == "" || b.protects(ns)
 }
 
@@ -76,14 +76,14 @@ func (b *builder) checkProtected(s *Step) {
 		return
 	}
 	if b.restartsProtectedComponent(s) {
-		if component := s.params.String("component"); component != "" && !slices.Contains(b.components, component) {
+		if component := s.task.Parameters.String("component"); component != "" && !slices.Contains(b.components, component) {
 			b.problem(s.index, schema.CodeInvalidParameter, b.parameterPointer(s, "component"), "",
 				"component %s may live in a protected namespace and the policy does not allow to restart it", quote(component))
 		}
 		return
 	}
 	check := func(name string) {
-		if ns := s.params.String(name); b.protects(ns) {
+		if ns := s.task.Parameters.String(name); b.protects(ns) {
 			b.problem(s.index, schema.CodeInvalidParameter, b.namespacePointer(s, name), "",
 				"namespace %s is protected: %s must not change anything in it", ns, s.spec.Name)
 		}

@@ -88,7 +88,7 @@ func recognise(steps []Step, g *Graph) Pattern {
 				key := [2]int32{g.level[i], first}
 				if other := cascades[key]; other == nil {
 					cascades[key] = s
-				} else if other.target != s.target {
+				} else if other.task.Target != s.task.Target {
 					cascade = true
 				}
 			}

@@ -57,8 +57,8 @@ func (b *builder) finish() *Plan {
 			deps = append(deps, int(d))
 		}
 		s.deps = deps[from:len(deps):len(deps)]
-		durations[i] = s.duration
-		p.work = plus(p.work, s.duration)
+		durations[i] = s.task.Expected
+		p.work = plus(p.work, s.task.Expected)
 		if s.spec.Effect == actions.Mutates && !s.Reversible() {
 			p.final = append(p.final, i)
 		}

@@ -9,18 +9,17 @@ import (
 
 // A Step is one step of a plan. It is immutable, and the slices that it returns must not be changed.
 type Step struct {
+	task  actions.Task
 	index int
 	group int
 	deps  []int
 	spec  *actions.Spec
 
-	id, name, label, note  string
-	description, rationale string
+	name, label, note string
+	rationale         string
 
-	params     actions.Parameters
 	spellings  map[string]string // the document's, by canonical name, where they differ
 	written    []string          // the document's parameter names in its order
-	target     schema.Target
 	artifact   string
 	references []reference
 
@@ -33,17 +32,19 @@ type Step struct {
 	continues  bool
 	always     bool
 	timeout    time.Duration
-	duration   time.Duration
 }
 
 // Index is the position in the document from 0.
 func (s *Step) Index() int { return s.index }
 
 // Number is the position in the document from 1, as people see it.
-func (s *Step) Number() int { return s.index + 1 }
+func (s *Step) Number() int { return s.task.Number }
+
+// Task is what the step asks of a handler. It must not be changed.
+func (s *Step) Task() *actions.Task { return &s.task }
 
 // ID is the document's id.
-func (s *Step) ID() string { return s.id }
+func (s *Step) ID() string { return s.task.Step }
 
 // Action is the canonical action type.
 func (s *Step) Action() string { return s.spec.Name }
@@ -61,19 +62,19 @@ func (s *Step) Label() string { return s.label }
 func (s *Step) Note() string { return s.note }
 
 // Description is the model's text; show it as text only.
-func (s *Step) Description() string { return s.description }
+func (s *Step) Description() string { return s.task.Description }
 
 // Rationale is the model's text; show it as text only.
 func (s *Step) Rationale() string { return s.rationale }
 
 // Parameters are the canonical parameters.
-func (s *Step) Parameters() actions.Parameters { return s.params }
+func (s *Step) Parameters() actions.Parameters { return s.task.Parameters }
 
 // Dependencies returns the indexes of the steps that must have succeeded first, ascending.
 func (s *Step) Dependencies() []int { return s.deps }
 
 // Target is the object that the step is about, as its parameters say; the zero Target when they name none.
-func (s *Step) Target() schema.Target { return s.target }
+func (s *Step) Target() schema.Target { return s.task.Target }
 
 // Artifact is the name of the artifact that the step leaves, "" for none.
 func (s *Step) Artifact() string { return s.artifact }
@@ -95,7 +96,7 @@ func (s *Step) RequiresApproval() bool { return s.approval }
 func (s *Step) Timeout() time.Duration { return s.timeout }
 
 // Duration is what the step is expected to take: the overlay's word, else the Spec's estimate, at most the time-out.
-func (s *Step) Duration() time.Duration { return s.duration }
+func (s *Step) Duration() time.Duration { return s.task.Expected }
 
 // Mutating tells whether the step changes something.
 func (s *Step) Mutating() bool { return s.spec.Mutating() }
@@ -113,4 +114,4 @@ func (s *Step) ContinueOnFailure() bool { return s.continues }
 func (s *Step) Always() bool { return s.always }
 
 // writes tells whether the step changes the object that it names.
-func (s *Step) writes() bool { return s.spec != nil && s.Mutating() && s.target.Name != "" }
+func (s *Step) writes() bool { return s.spec != nil && s.Mutating() && s.task.Target.Name != "" }

@@ -24,11 +24,11 @@ func (b *builder) checkWriters() {
 		}
 	}
 	slices.SortFunc(writers, func(x, y *Step) int {
-		return cmp.Or(compareTargets(x.target, y.target), cmp.Compare(b.graph.place[x.index], b.graph.place[y.index]))
+		return cmp.Or(compareTargets(x.task.Target, y.task.Target), cmp.Compare(b.graph.place[x.index], b.graph.place[y.index]))
 	})
 	for len(writers) > 0 {
 		end := 1
-		for end < len(writers) && writers[end].target == writers[0].target {
+		for end < len(writers) && writers[end].task.Target == writers[0].task.Target {
 			end++
 		}
 		if end > 1 {
@@ -75,7 +75,7 @@ func (b *builder) warnConflict(x, y *Step) {
 	first, second := min(x.index, y.index), max(x.index, y.index)
 	b.warning(second, schema.CodeWriteConflict, b.doc.Pointer(second, "parameters"),
 		"writes %s, as %s does, and may run at the same time: they will run one after the other, as the document lists them; add a dependency to choose",
-		y.target, b.called(first))
+		y.task.Target, b.called(first))
 }
 
 // checkRestarts warns of restarts of pods that an earlier step of the group, given in topological order, already rolls.
@@ -116,7 +116,7 @@ func (b *builder) changesBetween(from, to *Step) bool {
 
 // pickedUp tells whether a restart would show an effect of step s that the pods do not show before.
 func (b *builder) pickedUp(s, restart *Step) bool {
-	return s.writes() && s.spec.Role == actions.Fixes && s.target != restart.target && s.target.Namespace == restart.target.Namespace
+	return s.writes() && s.spec.Role == actions.Fixes && s.task.Target != restart.task.Target && s.task.Target.Namespace == restart.task.Target.Namespace
 }
 
 func (b *builder) warnRedundant(before, s *Step) {
@@ -129,7 +129,7 @@ func (b *builder) warnRedundant(before, s *Step) {
 			late = "; an approval because of its risk would come too late: step %d already rolls these pods before anyone is asked"
 		}
 	}
-	args := []any{s.target, b.called(before.index), before.spec.Name}
+	args := []any{s.task.Target, b.called(before.index), before.spec.Name}
 	if late != "" {
 		args = append(args, before.Number())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,29 +16,30 @@ import (
 // cost more than the whole of what surrounds a step, and most handlers only hand it on; so the timer is armed, and the
 // channel made, when somebody first waits.
 type attempt struct {
-	run     *Run
-	step    int32
-	handler *bound
-	req     actions.Request
-	start   time.Duration // since the start of the run
-	timeout time.Duration // > 0
+	run   *Run
+	req   actions.Request
+	start time.Duration // since the start of the run
+	step  int32
 
-	begun atomic.Bool // the effect may have been sent
+	begun atomic.Bool   // the effect may have been sent
+	phase atomic.Uint32 // of the context: open, watched or over
+	mu    sync.Mutex    // guards watch and err
+	watch *watch        // set in open, before phase becomes watched
+	err   error         // set before phase becomes over; nil means context.Canceled
+}
 
-	// Guarded by run.mu.
-	abandoned  bool
-	stopped    Reason        // why the run told it to end
-	killAt     time.Duration // when it is abandoned
-	prev, next *attempt      // the attempts that run
-	spawned    *attempt      // the next of those to be given a goroutine
+// The phases of an attempt's context. Nobody waits while it is open.
+const (
+	open uint32 = iota
+	watched
+	over
+)
 
-	over atomic.Bool // err is set; written under mu, so that Err can do without mu while it is false
-
-	mu    sync.Mutex // guards what follows
-	err   error
-	done  chan struct{} // nil until somebody asks
-	timer *time.Timer   // nil until somebody waits
-	hooks []*func()     // called once when the context ends
+// A watch is what a context needs once somebody waits for its end.
+type watch struct {
+	done  chan struct{}
+	timer *time.Timer
+	hooks []*func() // called once when the context ends
 }
 
 // bound is a handler made ready to run: what it can do beyond Execute is looked up once.
@@ -61,12 +63,11 @@ func (a *attempt) execute() (res *actions.Result, err error) {
 			res, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	if !a.handler.begins {
-		if err := a.req.Begin(a, nil); err != nil {
-			return nil, err
-		}
+	handler := a.run.handlers[a.run.handler[a.step]]
+	if !handler.begins {
+		a.begun.Store(true)
 	}
-	return a.handler.Execute(a, &a.req)
+	return handler.Execute(a, &a.req)
 }
 
 // Begin notes that the effect may be sent from now on.
@@ -74,53 +75,67 @@ func (a *attempt) Begin(ctx context.Context, _ *actions.Request, _ *actions.Undo
 	if err := a.Err(); err != nil {
 		return err
 	}
-	if ctx != context.Context(a) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if a.begun.Swap(true) {
-		return errors.New("begin was called twice in one attempt")
+		return errors.New("begin was called twice in one attempt, or by a handler that does not say BeginsItself")
 	}
 	return nil
 }
 
-func (a *attempt) deadline() time.Duration { return a.start + a.timeout }
+func (a *attempt) deadline() time.Duration { return a.start + a.run.timeouts[a.step] }
 
 // Deadline is the start of the step plus its time-out.
 func (a *attempt) Deadline() (time.Time, bool) { return a.run.startedAt.Add(a.deadline()), true }
+
+// watchLocked arms the timer. It returns nil when the context has ended.
+func (a *attempt) watchLocked() *watch {
+	if a.watch == nil && a.phase.Load() == open {
+		w := &watch{done: make(chan struct{})}
+		a.watch = w
+		if a.phase.CompareAndSwap(open, watched) {
+			w.timer = time.AfterFunc(a.deadline()-a.run.now(), func() { a.cancel(context.DeadlineExceeded) })
+		} else {
+			close(w.done)
+		}
+	}
+	if a.phase.Load() == over {
+		return nil
+	}
+	return a.watch
+}
+
+// closed is what Done returns for a context that ended before anybody waited.
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // Done arms the timer.
 func (a *attempt) Done() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.done == nil {
-		a.done = make(chan struct{})
-		if a.err != nil {
-			close(a.done)
-		} else {
-			a.armLocked()
-		}
+	if a.watchLocked(); a.watch != nil {
+		return a.watch.done
 	}
-	return a.done
-}
-
-func (a *attempt) armLocked() {
-	if a.timer == nil {
-		a.timer = time.AfterFunc(a.deadline()-a.run.now(), func() { a.cancel(context.DeadlineExceeded) })
-	}
+	return closed
 }
 
 // Err sees the deadline also when no timer is armed.
 func (a *attempt) Err() error {
-	if !a.over.Load() {
-		if a.run.now() < a.deadline() {
+	if a.phase.Load() != over {
+		if a.run.now() <= a.deadline() {
 			return nil
 		}
 		a.cancel(context.DeadlineExceeded)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.err == nil {
+		return context.Canceled
+	}
 	return a.err
 }
 
@@ -131,44 +146,47 @@ func (a *attempt) Value(key any) any { return a.run.ctx.Value(key) }
 func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.err != nil {
+	w := a.watchLocked()
+	if w == nil {
 		go f()
 		return func() bool { return false }
 	}
-	a.armLocked()
 	hook := &f
-	a.hooks = append(a.hooks, hook)
+	w.hooks = append(w.hooks, hook)
 	return func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		for i, h := range a.hooks {
-			if h == hook {
-				a.hooks[i] = a.hooks[len(a.hooks)-1]
-				a.hooks = a.hooks[:len(a.hooks)-1]
-				return true
-			}
+		i := slices.Index(w.hooks, hook)
+		if i < 0 {
+			return false
 		}
-		return false
+		w.hooks = slices.Delete(w.hooks, i, i+1)
+		return true
+	}
+}
+
+// finish ends the context of an attempt that has ended.
+func (a *attempt) finish() {
+	if !a.phase.CompareAndSwap(open, over) {
+		a.cancel(context.Canceled)
 	}
 }
 
 // cancel ends the context; only the first cause counts.
 func (a *attempt) cancel(cause error) {
 	a.mu.Lock()
-	if a.err != nil {
+	if a.phase.Load() == over {
 		a.mu.Unlock()
 		return
 	}
 	a.err = cause
-	a.over.Store(true)
-	if a.done != nil {
-		close(a.done)
+	var hooks []*func()
+	if a.phase.Swap(over) == watched {
+		w := a.watch
+		close(w.done)
+		w.timer.Stop()
+		hooks, w.hooks = w.hooks, nil
 	}
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-	hooks := a.hooks
-	a.hooks = nil
 	a.mu.Unlock()
 	for _, f := range hooks {
 		go (*f)()

@@ -180,20 +180,32 @@ func (e *Executor) retire(run string) {
 	}
 }
 
-// handlersFor returns the handler of each step.
-func (e *Executor) handlersFor(plan *dag.Plan) ([]*bound, error) {
-	handlers := make([]*bound, plan.Len())
+// handlersFor returns the handlers that a plan needs, and which of them each step needs.
+func (e *Executor) handlersFor(plan *dag.Plan) (handlers []*bound, of []int32, err error) {
+	of = make([]int32, plan.Len())
+	index := map[string]int32{}
 	var missing []string
-	for i := range handlers {
+	for i := range of {
 		action := plan.Step(i).Action()
-		if handlers[i] = e.handlers[action]; handlers[i] == nil && !slices.Contains(missing, action) {
-			missing = append(missing, action)
+		if i > 0 && action == plan.Step(i-1).Action() {
+			of[i] = of[i-1]
+			continue
 		}
+		k, ok := index[action]
+		if !ok {
+			h := e.handlers[action]
+			if h == nil {
+				missing = append(missing, action)
+			}
+			k = int32(len(handlers))
+			index[action], handlers = k, append(handlers, h)
+		}
+		of[i] = k
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("no handler for %s: add one to Config.Handlers", strings.Join(missing, ", "))
+		return nil, nil, fmt.Errorf("no handler for %s: add one to Config.Handlers", strings.Join(missing, ", "))
 	}
-	return handlers, nil
+	return handlers, of, nil
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)

@@ -75,8 +75,10 @@ func TestWhatIsNoAnswerDenies(t *testing.T) {
 		"error": func(context.Context, *approval.Request) (*approval.Decision, error) {
 			return &approval.Decision{Verdict: approval.Approved, By: "alice"}, errors.New("slack is down")
 		},
-		"nil":   func(context.Context, *approval.Request) (*approval.Decision, error) { return nil, nil },
-		"zero":  func(context.Context, *approval.Request) (*approval.Decision, error) { return &approval.Decision{By: "alice"}, nil },
+		"nil": func(context.Context, *approval.Request) (*approval.Decision, error) { return nil, nil },
+		"zero": func(context.Context, *approval.Request) (*approval.Decision, error) {
+			return &approval.Decision{By: "alice"}, nil
+		},
 		"panic": func(context.Context, *approval.Request) (*approval.Decision, error) { panic("no") },
 		"nobody": func(context.Context, *approval.Request) (*approval.Decision, error) {
 			return &approval.Decision{Verdict: approval.Approved}, nil

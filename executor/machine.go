@@ -49,7 +49,7 @@ const planGate int32 = -1
 // A stepState is 40 bytes, so that what a transition touches of a step shares a cache line.
 type stepState struct {
 	start, end time.Duration
-	unmet      int32 // dependencies that have not been met
+	unmet      int32 // dependencies that are not settled
 	cause      int32 // the step that kept this one from running, -1 for none
 	status     Status
 	reason     Reason
@@ -60,6 +60,7 @@ const (
 	inReady  uint8 = 1 << iota // all is met: in ready, or queued behind another writer
 	approved                   // its gate is
 	started
+	settled // it has ended, and so has all that it depends on
 )
 
 // writers serialises steps that write the same object.
@@ -323,7 +324,8 @@ func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, c
 }
 
 // spread tells dependents of the steps that have ended, and what follows from that, until nothing more follows. Every
-// edge is walked once in a run.
+// edge is walked twice at most in a run: a step that did not succeed blocks its dependents at once, but counts as over
+// for steps marked always only when all that it depends on is over, so that these never overlap with what they follow.
 func (m *machine) spread(at time.Duration) {
 	for head := 0; head < len(m.unspread) || m.failing(at); head++ {
 		i := m.unspread[head]
@@ -332,16 +334,24 @@ func (m *machine) spread(at time.Duration) {
 		if !ok && m.traits[i]&critical != 0 && m.cause < 0 && !m.failed && m.halted == ReasonNone {
 			m.cause = m.origin(i)
 		}
+		over := s.unmet == 0 && s.flags&settled == 0
+		if over {
+			s.flags |= settled
+		}
 		for _, d := range m.graph.Successors(int(i)) {
 			next := &m.steps[d]
-			if next.status.Final() {
-				continue
-			}
-			if !ok && m.traits[d]&always == 0 {
+			if !ok && m.traits[d]&always == 0 && !next.status.Final() {
 				m.end(d, at, Blocked, ReasonDependency, i)
+			}
+			if !over {
 				continue
 			}
-			if next.unmet--; next.unmet == 0 && !m.planClosed {
+			if next.unmet--; next.unmet > 0 {
+				continue
+			}
+			if next.status.Final() {
+				m.unspread = append(m.unspread, d)
+			} else if !m.planClosed {
 				m.met(d, at)
 			}
 		}

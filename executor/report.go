@@ -24,7 +24,7 @@ type Report struct {
 	stopped   string
 	cause     int32
 	steps     []stepState
-	outcomes  []outcome
+	outcomes  []outcome // nil when there are none
 	gates     map[int32]GateReport
 	waiting   []*approval.Request
 }
@@ -113,7 +113,10 @@ func (r *Report) Step(i int) StepReport {
 	s, p := &r.steps[i], r.plan.Step(i)
 	report := StepReport{
 		ID: p.ID(), Number: p.Number(), Status: s.status, Reason: s.reason,
-		Result: r.outcomes[i].result, Err: r.outcomes[i].err, Gate: r.gateReport(int32(i)),
+		Gate: r.gateReport(int32(i)),
+	}
+	if r.outcomes != nil {
+		report.Result, report.Err = r.outcomes[i].result, r.outcomes[i].err
 	}
 	if s.cause >= 0 {
 		report.Cause = r.plan.Step(int(s.cause)).ID()
@@ -182,9 +185,9 @@ func (r *Report) message(i int32) string {
 			return verdictMessage(g)
 		}
 	}
-	switch o := r.outcomes[i]; {
-	case o.err != nil:
-		return o.err.Error()
+	switch {
+	case r.outcomes != nil && r.outcomes[i].err != nil:
+		return r.outcomes[i].err.Error()
 	case r.steps[i].cause >= 0:
 		return fmt.Sprintf("%s did not succeed", r.plan.Step(int(r.steps[i].cause)).ID())
 	}

@@ -2,10 +2,8 @@ package executor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -28,7 +26,9 @@ type Run struct {
 	config    *Config
 	plan      *dag.Plan
 	gates     *approval.Gates
-	handlers  []*bound // by step index
+	handlers  []*bound        // those that the plan needs
+	handler   []int32         // by step index, into handlers
+	timeouts  []time.Duration // by step index
 	ctx       context.Context
 	startedAt time.Time
 	wake      chan struct{} // holds one token; ends the supervisor's wait
@@ -39,9 +39,10 @@ type Run struct {
 
 	mu        sync.Mutex // guards what follows
 	m         *machine
-	outcomes  []outcome // by step index
+	outcomes  []outcome // by step index; nil until there is one
 	slab      []attempt // attempts not used yet
-	attempts  *attempt  // those that run
+	busy      *worker   // those that have an attempt
+	idle      *worker
 	asks      map[int32]*ask
 	openAsks  []*ask
 	live      int           // workers that have not been abandoned
@@ -88,11 +89,15 @@ func (e *Executor) newRun(ctx context.Context, plan *dag.Plan, o RunOptions) (*R
 	r := &Run{
 		id: o.ID, options: o, executor: e, config: &e.config, plan: plan, gates: gates, ctx: ctx,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		asks: map[int32]*ask{}, outcomes: make([]outcome, plan.Len()),
+		asks:     map[int32]*ask{},
 		nextKill: never, nextClose: never, giveUp: never, parked: make(chan struct{}), awake: true,
 	}
-	if r.handlers, err = e.handlersFor(plan); err != nil {
+	if r.handlers, r.handler, err = e.handlersFor(plan); err != nil {
 		return nil, err
+	}
+	r.timeouts = make([]time.Duration, plan.Len())
+	for i := range r.timeouts {
+		r.timeouts[i] = plan.Step(i).Timeout()
 	}
 	r.m = newMachine(compile(plan, gates), e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, len(e.config.Observers) > 0)
 	return r, nil
@@ -102,7 +107,7 @@ func (r *Run) start() {
 	r.startedAt = time.Now()
 	r.mu.Lock()
 	r.tellLocked(Event{Kind: EventRunStarted, Status: string(RunRunning)}, 0)
-	chain := r.dispatchLocked(0)
+	chain := r.dispatchLocked(0, nil)
 	r.mu.Unlock()
 	r.spawn(chain)
 	go r.supervise()
@@ -139,154 +144,6 @@ func (r *Run) Wait(ctx context.Context) (*Report, error) {
 // now is the time since the start of the run; it reads only the monotonic clock.
 func (r *Run) now() time.Duration { return time.Since(r.startedAt) }
 
-// work carries out an attempt, and goes on with a step that became ready when it ended.
-func (r *Run) work(a *attempt) {
-	defer func() {
-		if a == nil {
-			return
-		}
-		// The handler ended this goroutine: another one takes over.
-		gone := a
-		err := &PanicError{Stack: debug.Stack()}
-		r.group.Go(func() error {
-			r.work(r.ended(gone, nil, err))
-			return nil
-		})
-	}()
-	for a != nil {
-		res, err := a.execute()
-		a = r.ended(a, res, err)
-	}
-}
-
-// ended takes the end of an attempt and returns the next one for the same goroutine, nil when there is none.
-func (r *Run) ended(a *attempt, res *actions.Result, err error) *attempt {
-	now := r.now()
-	a.cancel(context.Canceled)
-	r.mu.Lock()
-	if a.abandoned {
-		r.mu.Unlock()
-		return nil
-	}
-	r.unlinkLocked(a)
-	status, reason := r.judgeLocked(a, err, now)
-	if res != nil || err != nil {
-		r.outcomes[a.step] = outcome{res, err}
-	}
-	r.m.apply(fact{kind: factEnded, step: a.step, at: now, status: status, reason: reason})
-	chain := r.dispatchLocked(now)
-	r.live-- // this goroutine ends, or is that of the chain's first
-	r.pokeLocked()
-	r.mu.Unlock()
-	if chain == nil {
-		return nil
-	}
-	next := chain.spawned
-	chain.spawned = nil
-	r.spawn(next)
-	return chain
-}
-
-// judgeLocked says what the end of an attempt means.
-func (r *Run) judgeLocked(a *attempt, err error, now time.Duration) (Status, Reason) {
-	var panicked *PanicError
-	switch {
-	case err == nil:
-		return Succeeded, ReasonCompleted
-	case errors.As(err, &panicked):
-		return Failed, ReasonPanic
-	case a.stopped != ReasonNone && !a.begun.Load():
-		return Cancelled, a.stopped
-	case a.stopped == ReasonInterrupted:
-		return Unknown, ReasonInterrupted
-	case a.stopped != ReasonNone:
-		return Failed, a.stopped
-	case now >= a.deadline():
-		return Failed, ReasonTimeout
-	}
-	return Failed, ReasonHandlerError
-}
-
-// dispatchLocked starts every step that may start now, and returns their attempts as a chain for spawn.
-func (r *Run) dispatchLocked(now time.Duration) *attempt {
-	var first, last *attempt
-	for {
-		i, ok := r.m.next()
-		if !ok {
-			return first
-		}
-		r.m.apply(fact{kind: factStarted, step: i, at: now})
-		a := r.attemptLocked(i, now)
-		if first == nil {
-			first = a
-		} else {
-			last.spawned = a
-		}
-		last = a
-		r.live++
-	}
-}
-
-// attemptLocked makes the attempt of a step. Attempts are made some at a time, but never used twice: a handler may
-// keep its context.
-func (r *Run) attemptLocked(i int32, now time.Duration) *attempt {
-	if len(r.slab) == 0 {
-		r.slab = make([]attempt, min(64, r.m.open))
-	}
-	a := &r.slab[0]
-	r.slab = r.slab[1:]
-	s := r.plan.Step(int(i))
-	a.run, a.step, a.handler, a.start, a.timeout = r, i, r.handlers[i], now, s.Timeout()
-	a.req = actions.Request{
-		Run: r.id, Step: s.ID(), Number: s.Number(), Attempt: 1, Action: s.Action(), Description: s.Description(),
-		Parameters: s.Parameters(), Target: s.Target(), Expected: s.Duration(), Conductor: a,
-	}
-	if a.killAt = a.deadline() + r.config.Grace; a.killAt < r.nextKill {
-		r.nextKill = a.killAt
-	}
-	if a.next = r.attempts; a.next != nil {
-		a.next.prev = a
-	}
-	r.attempts = a
-	return a
-}
-
-func (r *Run) unlinkLocked(a *attempt) {
-	if a.prev != nil {
-		a.prev.next = a.next
-	} else {
-		r.attempts = a.next
-	}
-	if a.next != nil {
-		a.next.prev = a.prev
-	}
-	a.prev, a.next = nil, nil
-}
-
-// spawn gives each attempt of a chain a goroutine.
-func (r *Run) spawn(chain *attempt) {
-	for chain != nil {
-		a := chain
-		chain, a.spawned = a.spawned, nil
-		r.group.Go(func() error {
-			r.work(a)
-			return nil
-		})
-	}
-}
-
-// stopLocked tells what runs to end, and gives it the grace.
-func (r *Run) stopLocked(reason Reason, cause error, now time.Duration) {
-	for a := r.attempts; a != nil; a = a.next {
-		if a.stopped == ReasonNone {
-			a.stopped = reason
-			a.killAt = min(a.killAt, now+r.config.Grace)
-			r.nextKill = min(r.nextKill, a.killAt)
-			a.cancel(cause)
-		}
-	}
-}
-
 // cancel is Executor.Cancel for one run.
 func (r *Run) cancel(reason string) error {
 	r.mu.Lock()
@@ -299,12 +156,20 @@ func (r *Run) cancel(reason string) error {
 		r.stopped = reason
 		r.haltLocked(ReasonRunCancelled, fmt.Errorf("the run is cancelled: %s", reason), now)
 	}
-	chain := r.dispatchLocked(now)
+	chain := r.dispatchLocked(now, nil)
 	r.awake = false
 	r.pokeLocked()
 	r.mu.Unlock()
 	r.spawn(chain)
 	return nil
+}
+
+// noteLocked keeps what a handler or approver left of a step.
+func (r *Run) noteLocked(i int32, o outcome) {
+	if r.outcomes == nil {
+		r.outcomes = make([]outcome, r.plan.Len())
+	}
+	r.outcomes[i] = o
 }
 
 // haltLocked ends the run early.

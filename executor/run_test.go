@@ -46,7 +46,7 @@ func TestAFailureStopsMutatingStepsAndLetsReadersAndRunningOnesFinish(t *testing
 		"bad fix ~10s", "after fix <- bad", "slow fix ~30s", "later fix <- slow",
 		"read look ~1s <- slow", "tell note ~1s <- bad", "cleanup note ~2s <- bad later +always")
 	require.Equal(t, "failed: bad=failed/handlerError@0-10 after=blocked/dependencyNotSucceeded<bad slow=succeeded@0-30 "+
-		"later=cancelled/runFailed<bad read=succeeded@30-31 tell=blocked/dependencyNotSucceeded<bad cleanup=succeeded@10-12", got)
+		"later=cancelled/runFailed<bad read=succeeded@30-31 tell=blocked/dependencyNotSucceeded<bad cleanup=succeeded@30-32", got)
 	require.ErrorContains(t, report.Err(), "step 1 (bad) failed: bad is broken")
 	require.Equal(t, []executor.Cause{
 		{Step: "later", Status: executor.Cancelled, Reason: executor.ReasonRunFailed, Message: "bad did not succeed"},
@@ -54,6 +54,12 @@ func TestAFailureStopsMutatingStepsAndLetsReadersAndRunningOnesFinish(t *testing
 	}, report.Why("later"))
 	require.Nil(t, report.Why("slow"))
 	require.Nil(t, report.Why("nobody"))
+}
+
+func TestAStepMarkedAlwaysWaitsForAllThatItFollows(t *testing.T) {
+	got, _ := run(t, executor.Config{Handlers: handle(failing("bad"))},
+		"bad fix ~1s", "drain fix ~10s", "move fix <- bad drain", "uncordon note ~1s <- move +always")
+	require.Equal(t, "failed: bad=failed/handlerError@0-1 drain=succeeded@0-10 move=blocked/dependencyNotSucceeded<bad uncordon=succeeded@10-11", got)
 }
 
 func TestAFailedNoticeLeavesWarnings(t *testing.T) {

@@ -143,7 +143,7 @@ func (s *simulation) result() *Simulation {
 	epoch := time.Unix(0, 0).UTC()
 	sim := &Simulation{Report: &Report{
 		run: "simulation", plan: m.plan, status: m.status(), startedAt: epoch, makespan: s.now,
-		cause: m.cause, steps: m.steps, outcomes: make([]outcome, len(m.steps)), gates: make(map[int32]GateReport, len(m.gate)),
+		cause: m.cause, steps: m.steps, gates: make(map[int32]GateReport, len(m.gate)),
 	}}
 	for i := range m.steps {
 		if st := &m.steps[i]; st.flags&started != 0 {

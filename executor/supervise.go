@@ -60,7 +60,7 @@ func (r *Run) supervise() {
 
 // A turn is what the supervisor has to do outside the lock.
 type turn struct {
-	chain    *attempt
+	chain    *worker
 	asks     []*ask
 	events   []Event
 	alarm    time.Duration // from now
@@ -84,7 +84,7 @@ func (r *Run) turn() turn {
 	r.closeLocked(now)
 
 	var t turn
-	t.chain = r.dispatchLocked(now)
+	t.chain = r.dispatchLocked(now, nil)
 	t.asks = r.askLocked(now)
 	r.collectLocked()
 	over := r.m.finished() && r.live == 0
@@ -116,20 +116,19 @@ func (r *Run) killLocked(now time.Duration) {
 		return
 	}
 	r.nextKill = never
-	for a := r.attempts; a != nil; {
-		next := a.next
-		if now >= a.killAt {
-			a.abandoned = true
-			r.leaked = true
-			r.live--
-			r.unlinkLocked(a)
-			a.cancel(context.DeadlineExceeded)
-			r.outcomes[a.step].err = fmt.Errorf("the handler went on for %v after its context had ended, and was abandoned", r.config.Grace)
-			r.m.apply(fact{kind: factEnded, step: a.step, at: now, status: Unknown, reason: ReasonAbandoned})
+	for w := r.busy; w != nil; {
+		next := w.next
+		if now >= w.killAt {
+			r.leaked, w.abandoned = true, true
+			r.unlinkLocked(w)
+			w.attempt.cancel(context.DeadlineExceeded)
+			step := w.attempt.step
+			r.noteLocked(step, outcome{err: fmt.Errorf("the handler went on for %v after its context had ended, and was abandoned", r.config.Grace)})
+			r.m.apply(fact{kind: factEnded, step: step, at: now, status: Unknown, reason: ReasonAbandoned})
 		} else {
-			r.nextKill = min(r.nextKill, a.killAt)
+			r.nextKill = min(r.nextKill, w.killAt)
 		}
-		a = next
+		w = next
 	}
 }
 
@@ -217,13 +216,13 @@ func (r *Run) answered(a *ask, d *approval.Decision, err error) {
 	} else if err = r.admitLocked(a, d, err); err != nil {
 		a.reason = err.Error()
 		if a.step != planGate {
-			r.outcomes[a.step].err = err
+			r.noteLocked(a.step, outcome{err: err})
 		}
 		r.m.apply(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalError})
 	} else {
 		r.decideLocked(a, *d, now)
 	}
-	chain := r.dispatchLocked(now)
+	chain := r.dispatchLocked(now, nil)
 	r.awake = false // the supervisor must see that the call has ended
 	r.pokeLocked()
 	r.mu.Unlock()
@@ -296,10 +295,10 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	default:
 		err = r.identityErr(d.By)
 	}
-	var chain *attempt
+	var chain *worker
 	if err == nil {
 		r.decideLocked(a, d, now)
-		chain = r.dispatchLocked(now)
+		chain = r.dispatchLocked(now, nil)
 		r.parkLocked(r.isParked && r.m.idle() && !r.m.finished(), now)
 		r.awake = false
 		r.pokeLocked()
@@ -372,7 +371,10 @@ func (r *Run) collectLocked() {
 
 // messageLocked says for people how a step ended.
 func (r *Run) messageLocked(i int32) string {
-	o := r.outcomes[i]
+	var o outcome
+	if r.outcomes != nil {
+		o = r.outcomes[i]
+	}
 	switch {
 	case o.err != nil:
 		return o.err.Error()

@@ -40,6 +40,8 @@ func (c *Case) complete() error {
 	switch {
 	case c.Handler == nil:
 		return errors.New("actionstest: Case.Handler is nil")
+	case c.Request.Task == nil:
+		return errors.New("actionstest: Case.Request has no Task")
 	case c.Request.Action == "":
 		return errors.New("actionstest: Case.Request names no action")
 	}

@@ -47,15 +47,15 @@ func endsWithContext(tb testing.TB, c Case) {
 func keepsRequest(tb testing.TB, c Case) {
 	tb.Helper()
 	req := c.request("unchanged", &conductor{})
-	before := *req
-	before.Conductor = nil
+	before, task := *req, *req.Task
 	if _, ok, _ := execute(context.Background(), tb, c, req); !ok {
 		return
 	}
-	after := *req
-	after.Conductor = nil
-	if !reflect.DeepEqual(before, after) {
-		tb.Errorf("Execute changed its request:\nbefore %+v\nafter  %+v", before, after)
+	if *req != before {
+		tb.Error("Execute changed its Request; it belongs to the executor")
+	}
+	if !reflect.DeepEqual(*before.Task, task) {
+		tb.Errorf("Execute changed the Task of its Request, which every run of the plan shares:\nbefore %+v\nafter  %+v", task, *before.Task)
 	}
 }
 
@@ -207,12 +207,9 @@ func footprints(tb testing.TB, c Case) {
 
 // request returns a copy of the Case's request with a step of its own.
 func (c Case) request(step string, con *conductor) *actions.Request {
-	req := c.Request
-	req.Step = "actionstest-" + step
-	req.Run = cmp.Or(req.Run, "actionstest")
-	req.Number, req.Attempt = max(req.Number, 1), max(req.Attempt, 1)
-	req.Conductor = con
-	return &req
+	task := *c.Request.Task
+	task.Step, task.Number = "actionstest-"+step, max(task.Number, 1)
+	return &actions.Request{Task: &task, Run: cmp.Or(c.Request.Run, "actionstest"), Attempt: max(c.Request.Attempt, 1), Conductor: con}
 }
 
 func beginsItself(h actions.ActionHandler) bool {

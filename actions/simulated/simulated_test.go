@@ -1,0 +1,147 @@
+package simulated_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/actionstest"
+	"github.com/remedykit/remedy/actions/simulated"
+	"github.com/remedykit/remedy/schema"
+)
+
+func request(step, action string, expected time.Duration) *actions.Request {
+	return &actions.Request{Run: "run", Attempt: 1, Task: &actions.Task{Step: step, Number: 1, Action: action, Expected: expected,
+		Target: schema.Target{Kind: "Deployment", Namespace: "a", Name: "d"}}}
+}
+
+func TestEveryActionHasAHandler(t *testing.T) {
+	reg := actions.Canonical()
+	require.NoError(t, reg.Add(actions.Spec{Name: "own_action"}))
+	handlers := simulated.New(simulated.Options{Scale: -1}).Handlers(reg)
+	require.Len(t, handlers, 39)
+	for _, s := range reg.Specs() {
+		res, err := handlers[s.Name].Execute(t.Context(), request("s", s.Name, time.Hour))
+		require.NoError(t, err)
+		require.Equal(t, "simulated "+s.Name, res.Message)
+	}
+}
+
+func TestAStepTakesWhatItIsExpectedTo(t *testing.T) {
+	for _, test := range []struct {
+		scale          float64
+		expected, want time.Duration
+	}{
+		{0, time.Minute, time.Minute}, {1, time.Minute, time.Minute}, {0.01, time.Minute, 600 * time.Millisecond}, {2, time.Second, 2 * time.Second},
+		{-1, time.Minute, 0}, {1, 0, 0}, {1, -time.Second, 0}, {math.NaN(), time.Second, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := simulated.New(simulated.Options{Scale: test.scale})
+			began := time.Now()
+			_, err := s.Handlers(actions.Canonical())["restart_pod"].Execute(t.Context(), request("s", "restart_pod", test.expected))
+			require.NoError(t, err)
+			require.Equal(t, test.want, time.Since(began), test)
+			require.Equal(t, []simulated.Effect{{Run: "run", Step: "s", Action: "restart_pod", Attempt: 1, Begun: began, Ended: began.Add(test.want)}}, s.Effects())
+		})
+	}
+}
+
+func TestAnEndedContextStopsAStepAtOnceAndWithoutEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulated.New(simulated.Options{Scale: math.Inf(1)})
+		h := s.Handlers(actions.Canonical())["restart_pod"]
+		cause := errors.New("somebody cancelled")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		began := time.Now()
+		time.AfterFunc(time.Second, func() { cancel(cause) })
+		_, err := h.Execute(ctx, request("s", "restart_pod", time.Minute))
+		require.ErrorIs(t, err, cause)
+		require.ErrorContains(t, err, "simulated restart_pod: somebody cancelled")
+		require.Equal(t, time.Second, time.Since(began))
+		_, err = h.Execute(ctx, request("s", "restart_pod", 0))
+		require.ErrorIs(t, err, cause, "also when there is nothing to wait for")
+		_, err = h.(actions.DryRunner).DryRun(ctx, request("s", "restart_pod", 0))
+		require.ErrorIs(t, err, cause)
+		require.Empty(t, s.Effects())
+	})
+}
+
+func TestFailingAStepLeavesNoEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulated.New(simulated.Options{Fail: func(req *actions.Request) error {
+			if req.Attempt == 1 {
+				return actions.Transient(errors.New("conflict"))
+			}
+			return nil
+		}})
+		h := s.Handlers(actions.Canonical())["restart_pod"]
+		began := time.Now()
+		req := request("s", "restart_pod", time.Minute)
+		_, err := h.Execute(t.Context(), req)
+		require.True(t, actions.IsTransient(err))
+		require.Equal(t, time.Minute, time.Since(began), "a failure takes its time")
+		require.Empty(t, s.Effects())
+		outcome, err := h.(actions.Prober).Probe(t.Context(), req)
+		require.NoError(t, err)
+		require.Equal(t, actions.OutcomeDidNotHappen, outcome)
+		req.Attempt = 2
+		_, err = h.Execute(t.Context(), req)
+		require.NoError(t, err)
+		require.Len(t, s.Effects(), 1)
+		outcome, err = h.(actions.Prober).Probe(t.Context(), req)
+		require.NoError(t, err)
+		require.Equal(t, actions.OutcomeHappened, outcome)
+		outcome, err = simulated.New(simulated.Options{}).Handlers(actions.Canonical())["restart_pod"].(actions.Prober).Probe(t.Context(), req)
+		require.NoError(t, err)
+		require.Equal(t, actions.OutcomeDidNotHappen, outcome, "what another process began ended with it")
+	})
+}
+
+func TestEffectsAreInTheOrderInWhichTheyEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulated.New(simulated.Options{})
+		h := s.Handlers(actions.Canonical())["restart_pod"]
+		var wg sync.WaitGroup
+		for step, seconds := range map[string]int{"slow": 3, "quick": 1, "middling": 2} {
+			wg.Go(func() {
+				_, _ = h.Execute(t.Context(), request(step, "restart_pod", time.Duration(seconds)*time.Second))
+			})
+		}
+		wg.Wait()
+		var order []string
+		effects := s.Effects()
+		for _, e := range effects {
+			order = append(order, e.Step)
+		}
+		require.Equal(t, []string{"quick", "middling", "slow"}, order)
+		effects[0].Step = "changed"
+		require.Equal(t, "quick", s.Effects()[0].Step, "Effects are a copy")
+	})
+}
+
+func TestADryRunIsNotVerified(t *testing.T) {
+	s := simulated.New(simulated.Options{})
+	h := s.Handlers(actions.Canonical())["restart_pod"].(actions.DryRunner)
+	p, err := h.DryRun(t.Context(), request("s", "restart_pod", time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, &actions.Preview{Change: []string{"simulated restart_pod of Deployment a/d"}}, p)
+	p, err = h.DryRun(t.Context(), &actions.Request{Task: &actions.Task{Action: "notify_only"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"simulated notify_only"}, p.Change)
+}
+
+func TestHandlersKeepTheContract(t *testing.T) {
+	s := simulated.New(simulated.Options{Scale: 0.001})
+	actionstest.Run(t, actionstest.Case{
+		Handler: s.Handlers(actions.Canonical())["restart_pod"],
+		Request: *request("s", "restart_pod", time.Second),
+		Effects: func() int { return len(s.Effects()) },
+	})
+}

@@ -1,0 +1,184 @@
+package executor
+
+import (
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/remedykit/remedy/actions"
+)
+
+// A worker is a goroutine that carries out one attempt after another. All but loop is guarded by run.mu. An abandoned
+// worker belongs to nobody.
+type worker struct {
+	loop       func() error  // what the goroutine does
+	attempt    *attempt      // nil while it has none
+	killAt     time.Duration // when it is abandoned
+	prev, next *worker       // in Run.busy; next also links Run.idle
+	spawned    *worker       // the next of those to be given a goroutine
+	stopped    Reason        // why the run told the attempt to end
+	abandoned  bool
+}
+
+// work carries out the worker's attempt, and goes on with steps that are ready when it ends.
+func (r *Run) work(w *worker) {
+	a := w.attempt
+	defer func() {
+		if a == nil {
+			return
+		}
+		// The handler ended this goroutine: another one takes over.
+		gone, err := a, &PanicError{Stack: debug.Stack()}
+		r.group.Go(func() error {
+			if r.ended(w, gone, nil, err) != nil {
+				r.work(w)
+			}
+			return nil
+		})
+	}()
+	for a != nil {
+		res, err := a.execute()
+		a = r.ended(w, a, res, err)
+	}
+}
+
+// ended takes the end of an attempt and returns the worker's next one, nil when there is none.
+func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *attempt {
+	now := r.now()
+	a.finish()
+	r.mu.Lock()
+	if w.abandoned {
+		r.mu.Unlock()
+		return nil
+	}
+	status, reason := w.judge(err, now)
+	if res != nil || err != nil {
+		r.noteLocked(a.step, outcome{res, err})
+	}
+	r.m.apply(fact{kind: factEnded, step: a.step, at: now, status: status, reason: reason})
+	chain := r.dispatchLocked(now, w)
+	next := w.attempt
+	r.pokeLocked()
+	r.mu.Unlock()
+	r.spawn(chain)
+	return next
+}
+
+// judge says what the end of the worker's attempt means.
+func (w *worker) judge(err error, now time.Duration) (Status, Reason) {
+	if err == nil {
+		return Succeeded, ReasonCompleted
+	}
+	_, panicked := errors.AsType[*PanicError](err)
+	switch {
+	case panicked:
+		return Failed, ReasonPanic
+	case w.stopped != ReasonNone && !w.attempt.begun.Load():
+		return Cancelled, w.stopped
+	case w.stopped == ReasonInterrupted:
+		return Unknown, ReasonInterrupted
+	case w.stopped != ReasonNone:
+		return Failed, w.stopped
+	case now >= w.attempt.deadline():
+		return Failed, ReasonTimeout
+	}
+	return Failed, ReasonHandlerError
+}
+
+// dispatchLocked starts every step that may start now. The first goes to self, a worker that has just ended an attempt
+// (nil when there is none), and the others to workers that it returns as a chain for spawn.
+func (r *Run) dispatchLocked(now time.Duration, self *worker) (chain *worker) {
+	last := &chain
+	for {
+		i, ok := r.m.next()
+		if !ok {
+			break
+		}
+		r.m.apply(fact{kind: factStarted, step: i, at: now})
+		w := self
+		if w == nil {
+			w = r.workerLocked()
+			*last = w
+			last = &w.spawned
+		}
+		self = nil
+		w.attempt, w.stopped = r.attemptLocked(i, now), ReasonNone
+		if w.killAt = w.attempt.deadline() + r.config.Grace; w.killAt < r.nextKill {
+			r.nextKill = w.killAt
+		}
+	}
+	if self != nil {
+		r.unlinkLocked(self)
+		self.attempt, self.next = nil, r.idle
+		r.idle = self
+	}
+	return chain
+}
+
+// workerLocked returns a worker that is busy from now on.
+func (r *Run) workerLocked() *worker {
+	w := r.idle
+	if w == nil {
+		w = &worker{}
+		w.loop = func() error {
+			r.work(w)
+			return nil
+		}
+	} else {
+		r.idle = w.next
+	}
+	if w.next = r.busy; w.next != nil {
+		w.next.prev = w
+	}
+	r.busy = w
+	r.live++
+	return w
+}
+
+// unlinkLocked takes a worker from the busy ones.
+func (r *Run) unlinkLocked(w *worker) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		r.busy = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next = nil, nil
+	r.live--
+}
+
+// attemptLocked makes the attempt of a step. Attempts are made some at a time, but never used twice: a handler may
+// keep its context.
+func (r *Run) attemptLocked(i int32, now time.Duration) *attempt {
+	if len(r.slab) == 0 {
+		r.slab = make([]attempt, min(64, r.m.open))
+	}
+	a := &r.slab[0]
+	r.slab = r.slab[1:]
+	a.run, a.step, a.start = r, i, now
+	a.req = actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: 1, Conductor: a}
+	return a
+}
+
+// spawn gives each worker of a chain a goroutine.
+func (r *Run) spawn(chain *worker) {
+	for chain != nil {
+		w := chain
+		chain, w.spawned = w.spawned, nil
+		r.group.Go(w.loop)
+	}
+}
+
+// stopLocked tells what runs to end, and gives it the grace.
+func (r *Run) stopLocked(reason Reason, cause error, now time.Duration) {
+	for w := r.busy; w != nil; w = w.next {
+		if w.stopped == ReasonNone {
+			w.stopped = reason
+			w.killAt = min(w.killAt, now+r.config.Grace)
+			r.nextKill = min(r.nextKill, w.killAt)
+			w.attempt.cancel(cause)
+		}
+	}
+}
