@@ -99,7 +99,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("not JSON, and nothing was repaired")
 		}
 		requireRoundTrip(t, doc)
-		if doc.Workflow != nil || len(data) > 2_000 {
+		if doc.Workflow != nil || len(data) > 300 {
 			return
 		}
 		for end := bytes.LastIndexAny(data, "}]"); end >= 0; end-- {

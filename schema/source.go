@@ -67,31 +67,36 @@ func (p *positions) at(off int32) (line, column int) {
 // resolve returns the value at a JSON pointer, or the nearest one around it.
 func (s *source) resolve(pointer string) int32 {
 	at := int32(0)
-	for pointer != "" {
-		token, rest, _ := strings.Cut(strings.TrimPrefix(pointer, "/"), "/")
+	path, ok := strings.CutPrefix(pointer, "/")
+	if !ok {
+		return at
+	}
+	for token := range strings.SplitSeq(path, "/") {
 		next := none
 		switch s.nodes[at].kind {
 		case kindObject:
 			next = s.member(at, unescapeToken(token))
 		case kindArray:
-			if k, err := strconv.Atoi(token); err == nil && k >= 0 {
-				for i := range s.items(at) {
-					if int(s.nodes[i].ord) == k {
-						next = i
-						break
-					}
-				}
+			if k, err := strconv.Atoi(token); err == nil {
+				next = s.item(at, k)
 			}
 		}
 		if next == none {
 			break
 		}
-		at, pointer = next, rest
-		if rest != "" {
-			pointer = "/" + rest
-		}
+		at = next
 	}
 	return at
+}
+
+// item returns item k of a list as it was written, or none.
+func (s *source) item(list int32, k int) int32 {
+	for i := range s.items(list) {
+		if int(s.nodes[i].ord) == k {
+			return i
+		}
+	}
+	return none
 }
 
 // Position returns line and column, from 1, of the value at a JSON pointer, or of the nearest value around it that

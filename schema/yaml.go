@@ -49,7 +49,10 @@ func (p *parser) readYAML() bool {
 	return true
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+var (
+	yamlLine    = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+	yamlGrammar = regexp.MustCompile(`^did not find expected (<document start>|node content|'-' indicator|key|',' or)`)
+)
 
 // decodeYAML reads the one document of src; there may be none. line is where the error is.
 func decodeYAML(src string) (root *yaml.Node, line int, err error) {
@@ -63,7 +66,15 @@ func decodeYAML(src string) (root *yaml.Node, line int, err error) {
 		text := err.Error()
 		at := yamlLine.FindStringSubmatch(text)
 		line, _ := strconv.Atoi(at[1])
-		return nil, max(line, 1), errors.New(oneLine(text[len(at[0]):]))
+		text = text[len(at[0]):]
+		switch {
+		case yamlGrammar.MatchString(text):
+			line++ // these count from 0
+		case strings.Contains(text, "control characters"):
+			bad := strings.IndexFunc(src, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || 0x7f <= r && r < 0xa0 && r != 0x85 })
+			line = 1 + strings.Count(src[:max(bad, 0)], "\n")
+		}
+		return nil, max(line, 1), errors.New(oneLine(text))
 	}
 	var doc, more yaml.Node
 	decoder := yaml.NewDecoder(strings.NewReader(src))
