@@ -1,9 +1,6 @@
 package dag
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // Reaches tells whether a path leads from a to b. A node reaches itself. The graph must be acyclic. It looks only at
 // nodes that stand between a and b in the order.
@@ -68,62 +65,70 @@ func (s *search) ancestors(b, place, level int32, done func(i int32) bool) bool 
 // order and never below the lowest level among them. That is near linear for graphs that look like work plans; at worst
 // it is nodes times edges.
 func (g *Graph) Reduction() *Graph {
-	kept := make([]Edge, 0, len(g.succ))
+	n := g.Len()
+	if n == 0 {
+		return &Graph{}
+	}
+	r := &Graph{
+		succStart: make([]int32, n+1), predStart: make([]int32, n+1), pred: make([]int32, 0, len(g.pred)),
+		order: g.order, place: g.place, level: g.level, // the same reachability gives the same order
+	}
 	s := newSearch(g)
-	s.wanted = make([]int32, g.Len())
+	s.wanted = make([]int32, n)
 	var near []int32
-	for _, to := range g.order {
-		preds := g.Predecessors(int(to))
-		if len(preds) == 1 {
-			kept = append(kept, Edge{preds[0], to})
-			continue
+	for to := range int32(n) {
+		if !g.held(to) {
+			near = append(near[:0], g.Predecessors(int(to))...)
+			near = s.reduce(near)
+			r.pred = append(r.pred, near...)
+			for _, from := range near {
+				r.succStart[from+1]++
+			}
 		}
-		near = append(near[:0], preds...)
-		slices.SortFunc(near, func(a, b int32) int { return cmp.Compare(g.place[b], g.place[a]) })
-		for _, from := range s.reduce(near) {
-			kept = append(kept, Edge{from, to})
+		r.predStart[to+1] = int32(len(r.pred))
+	}
+	sum(r.succStart)
+	r.succ = make([]int32, len(r.pred))
+	fill := slices.Clone(r.succStart)
+	for to := range int32(n) {
+		for _, from := range r.Predecessors(int(to)) {
+			r.succ[fill[from]] = to
+			fill[from]++
 		}
 	}
-	return NewGraph(g.Len(), kept)
+	return r
 }
 
-// reduce returns, in place, those predecessors of one node that no other of them can be reached from. They come and
-// go with the last in the order first.
+// reduce returns, in place and in the order given, those predecessors of one node that no other of them can be reached
+// from.
 func (s *search) reduce(preds []int32) []int32 {
 	if len(preds) < 2 {
 		return preds
 	}
 	g := s.g
 	s.walk++
-	place, lowest := g.place[preds[len(preds)-1]], g.level[preds[0]]
+	place, lowest := int32(g.Len()), int32(g.Len())
 	for _, p := range preds {
-		lowest = min(lowest, g.level[p])
+		place, lowest = min(place, g.place[p]), min(lowest, g.level[p])
 		s.wanted[p] = s.walk
 	}
-	kept, left := preds[:0], len(preds) // left: neither kept nor marked
-	for _, from := range preds {
-		if s.marked(from) {
-			continue
-		}
-		kept = append(kept, from)
-		left--
-		for s.stack = append(s.stack[:0], from); left > 0 && len(s.stack) > 0; {
-			i := s.stack[len(s.stack)-1]
-			s.stack = s.stack[:len(s.stack)-1]
-			if g.level[i] <= lowest {
+	left := len(preds) // those that no walk has met
+	s.stack = append(s.stack[:0], preds...)
+	for left > 1 && len(s.stack) > 0 {
+		i := s.stack[len(s.stack)-1]
+		s.stack = s.stack[:len(s.stack)-1]
+		for _, p := range g.Predecessors(int(i)) {
+			if s.marked(p) || g.place[p] < place {
 				continue
 			}
-			for _, p := range g.Predecessors(int(i)) {
-				if s.marked(p) || g.place[p] < place {
-					continue
-				}
-				s.marks[p] = s.walk
-				if s.wanted[p] == s.walk {
-					left--
-				}
+			s.marks[p] = s.walk
+			switch {
+			case s.wanted[p] == s.walk:
+				left-- // it is on the stack already, or was
+			case g.level[p] > lowest:
 				s.stack = append(s.stack, p)
 			}
 		}
 	}
-	return kept
+	return slices.DeleteFunc(preds, s.marked)
 }
