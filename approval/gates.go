@@ -146,7 +146,7 @@ type judge struct {
 	row int
 	// low tells that the caller's confidence is below the last row.
 	low bool
-	// mutating is what the gates share that a policy without a table puts on mutating steps.
+	// mutating is what mutating steps share when there is no table; it is full, so that to append is to copy.
 	mutating []string
 }
 
@@ -158,7 +158,7 @@ func (j *judge) judge(step *dag.Step, gate *Gate) error {
 	gate.Risk = max(step.Risk(), j.policy.raised(step.Spec()))
 	if len(j.policy.Table) == 0 {
 		if step.Mutating() {
-			gate.Reasons = slices.Clip(j.mutating)
+			gate.Reasons = j.mutating
 		}
 	} else {
 		j.weigh(step, gate)

@@ -137,9 +137,14 @@ func TestTheRiskOfAPlansStepsIsThatOfThePolicy(t *testing.T) {
 // build makes a plan of hand-written recommendations, as a bot would.
 func build(t *testing.T, reg *actions.Registry, recommendations ...schema.Recommendation) *dag.Plan {
 	t.Helper()
+	return buildWith(t, reg, nil, recommendations...)
+}
+
+func buildWith(t *testing.T, reg *actions.Registry, overlay *schema.Overlay, recommendations ...schema.Recommendation) *dag.Plan {
+	t.Helper()
 	data, err := json.Marshal(&schema.Document{Recommendations: recommendations})
 	require.NoError(t, err)
-	plan, err := dag.Load(data, reg, dag.Reading(schema.WithLimits(schema.Limits{Steps: 10_000, Bytes: 1 << 26})))
+	plan, err := dag.Load(data, reg, dag.WithOverlay(overlay), dag.Reading(schema.WithLimits(schema.Limits{Steps: 10_000, Bytes: 1 << 26})))
 	require.NoError(t, err)
 	return plan
 }
@@ -236,4 +241,7 @@ func TestANoToAStepThatNothingNeedsDoesNotFailTheRun(t *testing.T) {
 	text := ask(build(t, actions.Canonical(), reading, notice, restart))
 	require.Contains(t, text, "no           step 1 does not run, and neither does what needs it: steps 2, 3; the run fails,")
 	require.Contains(t, text, "Undo         nothing to undo, it only reads\n")
+
+	always := &schema.Overlay{Steps: map[string]schema.StepOverlay{"s2": {Always: true}}}
+	require.Contains(t, ask(buildWith(t, actions.Canonical(), always, reading, notice)), "no           step 1 does not run\n")
 }

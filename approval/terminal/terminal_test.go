@@ -387,7 +387,7 @@ func TestAnEndedContextEndsTheQuestionAtOnceAndLeavesTheNextItsAnswer(t *testing
 		enough := errors.New("the run was cancelled")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		first := d.ask(ctx, stepRequest(t))
-		d.type_("ye")
+		d.type_("hold on ")
 		d.waits(first)
 		before := time.Now()
 		cancel(enough)
@@ -398,7 +398,7 @@ func TestAnEndedContextEndsTheQuestionAtOnceAndLeavesTheNextItsAnswer(t *testing
 
 		second := d.ask(t.Context(), planRequest(t))
 		require.Contains(t, d.all()[1], "The question about step 4, restart_pod was withdrawn.\n")
-		d.type_("s\n")
+		d.type_("y\n")
 		d.waits(second)
 		d.type_("yes looks good\n")
 		require.Equal(t, "looks good", d.answered(second).decision.Reason)
@@ -449,6 +449,20 @@ func TestARequestThatEndsWhileItStandsInLineIsNeverShown(t *testing.T) {
 		require.EqualError(t, err, "terminal: the question about step 4, restart_pod expired before its turn")
 		require.Len(t, d.all(), 1)
 	})
+}
+
+func TestARequestThatHasEndedIsNotShownEvenIfTheInputHasEndedToo(t *testing.T) {
+	out := &screen{}
+	a := terminal.New(strings.NewReader(""), out, "eva")
+	_, err := a.Approve(t.Context(), stepRequest(t))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		_, err = a.Approve(ctx, stepRequest(t))
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.Len(t, out.all(), 1)
 }
 
 func TestApproveNeedsANameAndAPlan(t *testing.T) {
