@@ -268,7 +268,7 @@ func (f *frame) total(steps []executor.StepReport, width int) *text {
 // left is how long the run may still take without approvals: the longest of what remains.
 func (f *frame) left(steps []executor.StepReport) time.Duration {
 	ends := make([]time.Duration, len(steps))
-	var longest time.Duration
+	var left time.Duration
 	for _, i := range f.l.plan.Graph().Order() {
 		s := steps[i]
 		if s.Status.Final() {
@@ -281,10 +281,10 @@ func (f *frame) left(steps []executor.StepReport) time.Duration {
 		if s.Status == executor.Running {
 			rest = max(0, rest-f.now.Sub(s.StartedAt))
 		}
-		ends[i] += rest
-		longest = max(longest, ends[i])
+		ends[i] = min(ends[i]+rest, longest)
+		left = max(left, ends[i])
 	}
-	return longest
+	return left
 }
 
 // ticking is short with the tenths kept, so that a running clock does not jump.

@@ -138,6 +138,9 @@ func speed(scale float64) string {
 	return fmt.Sprintf(", %.3g times as slow", scale)
 }
 
+// scaled is for show: a duration of more than 100 days is 100 days.
 func scaled(d time.Duration, scale float64) time.Duration {
-	return time.Duration(float64(d) * scale)
+	return time.Duration(min(float64(d)*scale, float64(longest)))
 }
+
+const longest = 100 * 24 * time.Hour

@@ -147,7 +147,7 @@ func (a *app) load(ctx context.Context, f *planFlags, file string) (*loaded, err
 	}
 	gates, err := r.policy.Gates(plan, f.confidence.Confidence)
 	if errors.Is(err, approval.ErrLowConfidence) {
-		err = fmt.Errorf("%w; --allow-low-confidence accepts the plan, and every changing step then asks", err)
+		err = fmt.Errorf("%w (--allow-low-confidence)", err)
 	}
 	if err != nil {
 		return nil, failed(err)

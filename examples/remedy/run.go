@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/user"
 	"strings"
@@ -23,8 +22,12 @@ import (
 	"github.com/remedykit/remedy/executor"
 )
 
-// author is who writes plans, and so cannot approve them.
-const author = "model"
+const (
+	// author is who writes plans, and so cannot approve them.
+	author = "model"
+	// maxTimeScale is slower than anybody waits.
+	maxTimeScale = 1000
+)
 
 type runFlags struct {
 	planFlags
@@ -75,8 +78,8 @@ func (a *app) config(f *runFlags, file string) (executor.Config, error) {
 	default:
 		return c, fmt.Errorf("--handlers %s: available is simulated", f.handlers)
 	}
-	if !(f.timeScale > 0) || math.IsInf(f.timeScale, 0) {
-		return c, errors.New("--time-scale is a number above 0")
+	if !(f.timeScale > 0 && f.timeScale <= maxTimeScale) {
+		return c, fmt.Errorf("--time-scale is a number above 0, at most %d", maxTimeScale)
 	}
 	if err := f.scheduleFlags.apply(&c); err != nil {
 		return c, err

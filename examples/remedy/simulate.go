@@ -145,10 +145,10 @@ func (a *app) writeSimulation(l *loaded, sim *executor.Simulation) error {
 		if s.Attempts > 0 {
 			start := seconds(s.StartedAt.Sub(sim.StartedAt()))
 			step.Start = &start
-			if s.Status.Final() {
-				end := seconds(s.EndedAt.Sub(sim.StartedAt()))
-				step.End = &end
-			}
+		}
+		if s.Status.Final() {
+			end := seconds(s.EndedAt.Sub(sim.StartedAt()))
+			step.End = &end
 		}
 		out.Steps = append(out.Steps, step)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"regexp"
+
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 )
@@ -17,8 +19,13 @@ require approval in it. Its namespace is --namespace, else the first that a step
   remedy workflow plan.json --name oomkill-workflow --request remediation-oomkill --overlay overlay.yaml`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if name == "" {
+			switch {
+			case name == "":
 				return usage(cmd, "--name is required")
+			case !isObjectName(name):
+				return usage(cmd, "--name %q is not the name of a Kubernetes object", name)
+			case request != "" && !isObjectName(request):
+				return usage(cmd, "--request %q is not the name of a Kubernetes object", request)
 			}
 			l, err := a.load(cmd.Context(), &flags, args[0])
 			if err != nil {
@@ -40,3 +47,8 @@ require approval in it. Its namespace is --namespace, else the first that a step
 	cmd.Flags().StringVar(&request, "request", "", "name of the remediation request that it answers")
 	return cmd
 }
+
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+// isObjectName tells an RFC 1123 subdomain.
+func isObjectName(s string) bool { return len(s) <= 253 && objectName.MatchString(s) }
