@@ -84,7 +84,7 @@ func (r *lineReader) silence(ctx context.Context) (dropped bool, err error) {
 			}
 			drop(chunk)
 		case <-silent.C:
-			return dropped, nil
+			return dropped, ctx.Err()
 		case <-ctx.Done():
 			silent.Stop()
 			return dropped, ctx.Err()

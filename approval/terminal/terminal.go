@@ -50,9 +50,6 @@ func (a *Approver) Approve(ctx context.Context, req *approval.Request) (*approva
 		return nil, context.Cause(ctx)
 	}
 	defer func() { a.turn <- struct{}{} }()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	if !req.ExpiresAt.IsZero() && time.Now().After(req.ExpiresAt) {
 		return nil, fmt.Errorf("terminal: the question about %s expired before its turn", subject(req))
 	}

@@ -447,7 +447,7 @@ func TestARequestThatEndsWhileItStandsInLineIsNeverShown(t *testing.T) {
 		late.ExpiresAt = time.Now().Add(-time.Second)
 		_, err = d.approver.Approve(t.Context(), late)
 		require.EqualError(t, err, "terminal: the question about step 4, restart_pod expired before its turn")
-		require.Len(t, d.all(), 1)
+		require.Equal(t, 1, len(d.all()))
 	})
 }
 
