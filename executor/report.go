@@ -83,7 +83,7 @@ func (r *Run) Snapshot() *Report {
 	default:
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	return r.reportLocked(true)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,9 @@ type Run struct {
 
 	group errgroup.Group // joins workers and askers
 
-	mu        sync.Mutex // guards what follows
+	inbox atomic.Pointer[worker] // attempts that have ended and that nobody has taken yet, the last first
+
+	mu        sync.Mutex // guards what follows; let go of with unlock
 	m         *machine
 	outcomes  []outcome // by step index; nil until there is one
 	slab      []attempt // attempts not used yet
@@ -108,7 +111,7 @@ func (r *Run) start() {
 	r.mu.Lock()
 	r.tellLocked(Event{Kind: EventRunStarted, Status: string(RunRunning)}, 0)
 	chain := r.dispatchLocked(0, nil)
-	r.mu.Unlock()
+	r.unlock()
 	r.spawn(chain)
 	go r.supervise()
 }
@@ -130,7 +133,7 @@ func (r *Run) Done() <-chan struct{} { return r.done }
 func (r *Run) Wait(ctx context.Context) (*Report, error) {
 	r.mu.Lock()
 	parked := r.parked
-	r.mu.Unlock()
+	r.unlock()
 	select {
 	case <-r.done:
 		return r.final, nil
@@ -148,7 +151,7 @@ func (r *Run) now() time.Duration { return time.Since(r.startedAt) }
 func (r *Run) cancel(reason string) error {
 	r.mu.Lock()
 	if r.m.finished() {
-		r.mu.Unlock()
+		r.unlock()
 		return fmt.Errorf("%w: %s", ErrFinished, r.id)
 	}
 	now := r.now()
@@ -159,7 +162,7 @@ func (r *Run) cancel(reason string) error {
 	chain := r.dispatchLocked(now, nil)
 	r.awake = false
 	r.pokeLocked()
-	r.mu.Unlock()
+	r.unlock()
 	r.spawn(chain)
 	return nil
 }

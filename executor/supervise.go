@@ -53,7 +53,7 @@ func (r *Run) supervise() {
 	}
 	r.mu.Lock()
 	r.final = r.reportLocked(false)
-	r.mu.Unlock()
+	r.unlock()
 	r.executor.retire(r.id)
 	close(r.done)
 }
@@ -71,7 +71,8 @@ type turn struct {
 // turn looks at everything that is not a step.
 func (r *Run) turn() turn {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
+	chain, _ := r.takeLocked(nil)
 	now := r.now()
 	if r.ctx.Err() != nil && r.m.halted != ReasonInterrupted && !r.m.finished() {
 		r.haltLocked(ReasonInterrupted, errInterrupted, now)
@@ -84,7 +85,7 @@ func (r *Run) turn() turn {
 	r.closeLocked(now)
 
 	var t turn
-	t.chain = r.dispatchLocked(now, nil)
+	t.chain = join(chain, r.dispatchLocked(now, nil))
 	t.asks = r.askLocked(now)
 	r.collectLocked()
 	over := r.m.finished() && r.live == 0
@@ -225,7 +226,7 @@ func (r *Run) answered(a *ask, d *approval.Decision, err error) {
 	chain := r.dispatchLocked(now, nil)
 	r.awake = false // the supervisor must see that the call has ended
 	r.pokeLocked()
-	r.mu.Unlock()
+	r.unlock()
 	r.spawn(chain)
 }
 
@@ -303,7 +304,7 @@ func (r *Run) decide(step string, d approval.Decision) error {
 		r.awake = false
 		r.pokeLocked()
 	}
-	r.mu.Unlock()
+	r.unlock()
 	r.spawn(chain)
 	return err
 }

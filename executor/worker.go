@@ -8,10 +8,16 @@ import (
 	"github.com/remedykit/remedy/actions"
 )
 
-// A worker is a goroutine that carries out one attempt after another. All but loop is guarded by run.mu. An abandoned
-// worker belongs to nobody.
+// A worker is a goroutine that carries out one attempt after another. An abandoned worker belongs to nobody.
 type worker struct {
-	loop       func() error  // what the goroutine does
+	loop func() error // what the goroutine does; set once
+
+	// Set by the goroutine before it puts the worker in Run.inbox, read by who takes it from there.
+	end     outcome
+	endedAt time.Duration
+	inbox   *worker // the one put there before
+
+	// Guarded by run.mu.
 	attempt    *attempt      // nil while it has none
 	killAt     time.Duration // when it is abandoned
 	prev, next *worker       // in Run.busy; next also links Run.idle
@@ -42,30 +48,78 @@ func (r *Run) work(w *worker) {
 	}
 }
 
-// ended takes the end of an attempt and returns the worker's next one, nil when there is none.
+// ended takes the end of an attempt and returns the worker's next one, nil when there is none. It never waits: when the
+// lock is taken, whoever has it takes the end too.
 func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *attempt {
-	now := r.now()
+	w.endedAt, w.end = r.now(), outcome{res, err}
 	a.finish()
-	r.mu.Lock()
-	if w.abandoned {
-		r.mu.Unlock()
+	for {
+		head := r.inbox.Load()
+		w.inbox = head
+		if r.inbox.CompareAndSwap(head, w) {
+			break
+		}
+	}
+	// From here on w may belong to somebody else.
+	if !r.mu.TryLock() {
 		return nil
 	}
-	status, reason := w.judge(err, now)
-	if res != nil || err != nil {
-		r.noteLocked(a.step, outcome{res, err})
-	}
-	r.m.apply(fact{kind: factEnded, step: a.step, at: now, status: status, reason: reason})
-	chain := r.dispatchLocked(now, w)
-	next := w.attempt
+	chain, next := r.takeLocked(w)
 	r.pokeLocked()
-	r.mu.Unlock()
+	r.unlock()
 	r.spawn(chain)
 	return next
 }
 
+// takeLocked takes the ends that are in the inbox, and starts what they allow. When self is among them it gets the
+// first attempt; other attempts go to a chain of workers for spawn.
+func (r *Run) takeLocked(self *worker) (chain *worker, next *attempt) {
+	var ends *worker // in the order in which they came
+	for w := r.inbox.Swap(nil); w != nil; {
+		after := w.inbox
+		w.inbox, ends, w = ends, w, after
+	}
+	var mine *worker
+	now := time.Duration(0)
+	for w := ends; w != nil; {
+		after := w.inbox
+		w.inbox = nil
+		if !w.abandoned {
+			now = max(now, w.endedAt)
+			status, reason := w.judge()
+			if w.end.result != nil || w.end.err != nil {
+				r.noteLocked(w.attempt.step, w.end)
+			}
+			r.m.apply(fact{kind: factEnded, step: w.attempt.step, at: w.endedAt, status: status, reason: reason})
+			if w == self {
+				mine = w
+			} else {
+				r.releaseLocked(w)
+			}
+		}
+		w = after
+	}
+	chain = r.dispatchLocked(now, mine)
+	if mine != nil {
+		next = mine.attempt
+	}
+	return chain, next
+}
+
+// unlock lets go of mu, and takes what ended while it was held.
+func (r *Run) unlock() {
+	r.mu.Unlock()
+	for r.inbox.Load() != nil && r.mu.TryLock() {
+		chain, _ := r.takeLocked(nil)
+		r.pokeLocked()
+		r.mu.Unlock()
+		r.spawn(chain)
+	}
+}
+
 // judge says what the end of the worker's attempt means.
-func (w *worker) judge(err error, now time.Duration) (Status, Reason) {
+func (w *worker) judge() (Status, Reason) {
+	err := w.end.err
 	if err == nil {
 		return Succeeded, ReasonCompleted
 	}
@@ -79,7 +133,7 @@ func (w *worker) judge(err error, now time.Duration) (Status, Reason) {
 		return Unknown, ReasonInterrupted
 	case w.stopped != ReasonNone:
 		return Failed, w.stopped
-	case now >= w.attempt.deadline():
+	case w.endedAt >= w.attempt.deadline():
 		return Failed, ReasonTimeout
 	}
 	return Failed, ReasonHandlerError
@@ -108,11 +162,16 @@ func (r *Run) dispatchLocked(now time.Duration, self *worker) (chain *worker) {
 		}
 	}
 	if self != nil {
-		r.unlinkLocked(self)
-		self.attempt, self.next = nil, r.idle
-		r.idle = self
+		r.releaseLocked(self)
 	}
 	return chain
+}
+
+// releaseLocked makes a worker idle.
+func (r *Run) releaseLocked(w *worker) {
+	r.unlinkLocked(w)
+	w.attempt, w.end, w.next = nil, outcome{}, r.idle
+	r.idle = w
 }
 
 // workerLocked returns a worker that is busy from now on.
@@ -181,4 +240,17 @@ func (r *Run) stopLocked(reason Reason, cause error, now time.Duration) {
 			w.attempt.cancel(cause)
 		}
 	}
+}
+
+// join makes one chain of two.
+func join(a, b *worker) *worker {
+	if a == nil {
+		return b
+	}
+	last := a
+	for last.spawned != nil {
+		last = last.spawned
+	}
+	last.spawned = b
+	return a
 }
