@@ -53,7 +53,9 @@ func (p *parser) outer() {
 		name := p.text(k)
 		canonical := outerField(name)
 		if canonical == "" {
-			p.unknown(k, "the document", outerField(nearest(name, "recommendations", "steps", "estimatedDuration", "historicalSuccessRate")))
+			p.unknown(k, "the document", func(name string) string {
+				return outerField(nearest(name, "recommendations", "steps", "estimatedDuration", "historicalSuccessRate"))
+			})
 			continue
 		}
 		if !seen.first(k, canonical) {
@@ -222,7 +224,7 @@ func (p *parser) step(object int32, at int, r *Recommendation) {
 		canonical := f != fieldUnknown
 		if !canonical {
 			if f = lookUpField(name); f == fieldUnknown {
-				p.unknown(k, "a step", suggestField(name))
+				p.unknown(k, "a step", suggestField)
 				continue
 			}
 		}
@@ -397,7 +399,7 @@ func (p *parser) target(object int32, at int) *Target {
 		case "name":
 			into = &t.Name
 		default:
-			p.unknown(k, "targetResource", nearest(name, "kind", "namespace", "name"))
+			p.unknown(k, "targetResource", func(name string) string { return nearest(name, "kind", "namespace", "name") })
 			continue
 		}
 		if seen.first(k, folded) && p.nodes[k+1].kind != kindNull && p.expect(k+1, kindString, folded, at) {

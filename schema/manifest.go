@@ -155,7 +155,7 @@ func (p *parser) section(object int32, what string, readers map[string]func(int3
 			}
 		}
 		if !known {
-			p.unknown(k, what, nearest(name, sortedKeys(readers)...))
+			p.unknown(k, what, func(name string) string { return nearest(name, sortedKeys(readers)...) })
 			continue
 		}
 		if read := readers[canonical]; seen.first(k, canonical) && read != nil && p.nodes[k+1].kind != kindNull {
@@ -165,11 +165,14 @@ func (p *parser) section(object int32, what string, readers map[string]func(int3
 }
 
 // unknown reports a member that no object of its kind has.
-func (p *parser) unknown(k int32, what, suggestion string) {
+func (p *parser) unknown(k int32, what string, suggest func(name string) string) {
 	if p.nodes[k].kind == kindBad {
 		return // its name is reported already
 	}
-	message := what + " has no field " + quote(p.text(k))
+	message, suggestion := what+" has no field "+quote(p.text(k)), ""
+	if len(p.found) < maxFindings {
+		suggestion = suggest(p.text(k))
+	}
 	if p.exact {
 		p.problem(CodeUnknownField, k, message, suggestion)
 		return

@@ -98,6 +98,7 @@ func TestNoPartOfABrokenDocumentIsTakenForThePlan(t *testing.T) {
 		plan + "\n{\"id\": \"b",
 		"```json\n{\"recommendations\": [{\"id\": \"b\"\n```\nAgain:\n```json\n" + plan + "\n```",
 		"{\"recommendations\": [{\"id\": \"b\",\nSorry, again:\n```json\n" + plan + "\n```",
+		`{"recommendations": [{"id": 'b'}]} or rather {"recommendations": ` + plan + `}`,
 		strings.Repeat("{x} ", 200) + plan,
 		plan + strings.Repeat(" {x}", 200),
 	} {

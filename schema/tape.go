@@ -68,6 +68,14 @@ func (t *tape) text(i int32) string {
 	return t.src[n.off+1 : n.end-1]
 }
 
+// size is at least the length of a string node's text.
+func (t *tape) size(i int32) int {
+	if n := &t.nodes[i]; n.flags&flagText == 0 {
+		return int(n.end - n.off)
+	}
+	return len(t.text(i))
+}
+
 // items yields the items of a list, or the names of an object's members.
 func (t *tape) items(container int32) iter.Seq[int32] {
 	return func(yield func(int32) bool) {
@@ -125,10 +133,13 @@ func (t *tape) pointer(i int32) string {
 	var path []string
 	for ; t.nodes[i].parent != none; i = t.nodes[i].parent {
 		p := t.nodes[i].parent
-		if t.nodes[p].kind == kindObject {
-			path = append(path, escapeToken(t.text(i-1)))
-		} else {
+		switch {
+		case t.nodes[p].kind == kindArray:
 			path = append(path, strconv.Itoa(int(t.nodes[i].ord)))
+		case t.size(i-1) < maxPointer:
+			path = append(path, escapeToken(t.text(i-1)))
+		default:
+			path = path[:0]
 		}
 	}
 	var b strings.Builder

@@ -28,10 +28,7 @@ func TestNumbersKeepTheirValue(t *testing.T) {
 }
 
 func TestValuesOfParametersArePlainGo(t *testing.T) {
-	doc, err := schema.Parse([]byte(`[{"id": "a", "action": "x", "parameters": {"s": "\"\\\/\b\u00e9\ud834\udd1e", "t": true, "f": false, "n": null,
-		"l": [1, "...", [], {"a": null}], "o": {"x": {"y": "z"}}, "targetResource": {"kind": "Pod", "name": "p"}}}]`))
-	require.Error(t, err, "a backspace is a control character")
-	doc, err = schema.Parse([]byte(`[{"id": "a", "action": "x", "parameters": {"s": "\"\\\/\u00e9\ud834\udd1e", "t": true, "f": false, "n": null,
+	doc, err := schema.Parse([]byte(`[{"id": "a", "action": "x", "parameters": {"s": "\"\\\/\u00e9\ud834\udd1e", "t": true, "f": false, "n": null,
 		"l": [1, "...", [], {"a": null}], "o": {"x": {"y": "z"}}, "targetResource": {"kind": "Pod", "name": "p"}}}]`))
 	require.NoError(t, err)
 	require.Equal(t, map[string]any{

@@ -71,7 +71,9 @@ func decodeYAML(src string) (root *yaml.Node, line int, err error) {
 		case yamlGrammar.MatchString(text):
 			line++ // these count from 0
 		case strings.Contains(text, "control characters"):
-			bad := strings.IndexFunc(src, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || 0x7f <= r && r < 0xa0 && r != 0x85 })
+			bad := strings.IndexFunc(src, func(r rune) bool {
+				return r < ' ' && r != '\n' && r != '\t' && r != '\r' || 0x7f <= r && r < 0xa0 && r != 0x85
+			})
 			line = 1 + strings.Count(src[:max(bad, 0)], "\n")
 		}
 		return nil, max(line, 1), errors.New(oneLine(text))
