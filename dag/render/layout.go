@@ -32,8 +32,9 @@ type vertex struct {
 	step     int // planStep for the plan's gate; meaningful when card
 	card     bool
 	row      int
-	x        int // centre
-	pos      int // in its row
+	x        int     // centre
+	pos      int     // in its row
+	middle   float64 // of its neighbours' positions, while its row is ordered
 	up, down []link
 }
 
@@ -113,6 +114,14 @@ func (l *layout) connect(d *drawing) {
 		}
 	}
 	budget := bends * len(l.vertices)
+	afford := func(from, to, points int, data bool) bool {
+		if points > budget {
+			l.segments = append(l.segments, segment{from, to, data})
+			return false
+		}
+		budget -= max(0, points)
+		return true
+	}
 	fromTrunk := make([][]int, len(l.vertices)) // points below a card, from the top
 	toTrunk := make([][]int, len(l.vertices))   // points above a card, from the bottom
 	for _, e := range edges {
@@ -121,42 +130,38 @@ func (l *layout) connect(d *drawing) {
 		case b-a == 1:
 			l.join(e.from, e.to, false)
 		case long[e.from] >= joined[e.to]:
-			trunk := &fromTrunk[e.from]
-			if need := b - a - 1 - len(*trunk); need > budget {
-				l.segments = append(l.segments, segment{from: e.from, to: e.to})
+			trunk := fromTrunk[e.from]
+			if !afford(e.from, e.to, b-a-1-len(trunk), false) {
 				continue
 			}
-			for row := a + 1 + len(*trunk); row < b; row++ {
-				budget--
+			for row := a + 1 + len(trunk); row < b; row++ {
 				point := l.point(row)
-				l.join(tail(*trunk, e.from), point, false)
-				*trunk = append(*trunk, point)
+				l.join(tail(trunk, e.from), point, false)
+				trunk = append(trunk, point)
 			}
-			l.join((*trunk)[b-a-2], e.to, false)
+			l.join(trunk[b-a-2], e.to, false)
+			fromTrunk[e.from] = trunk
 		default:
-			trunk := &toTrunk[e.to]
-			if need := b - a - 1 - len(*trunk); need > budget {
-				l.segments = append(l.segments, segment{from: e.from, to: e.to})
+			trunk := toTrunk[e.to]
+			if !afford(e.from, e.to, b-a-1-len(trunk), false) {
 				continue
 			}
-			for row := b - 1 - len(*trunk); row > a; row-- {
-				budget--
+			for row := b - 1 - len(trunk); row > a; row-- {
 				point := l.point(row)
-				l.join(point, tail(*trunk, e.to), false)
-				*trunk = append(*trunk, point)
+				l.join(point, tail(trunk, e.to), false)
+				trunk = append(trunk, point)
 			}
-			l.join(e.from, (*trunk)[b-a-2], false)
+			l.join(e.from, trunk[b-a-2], false)
+			toTrunk[e.to] = trunk
 		}
 	}
 	for _, e := range d.plan.DataEdges() {
 		from, to := l.cardOf[e.From], l.cardOf[e.To]
 		a, b := l.vertices[from].row, l.vertices[to].row
-		if b-a-1 > budget {
-			l.segments = append(l.segments, segment{from: from, to: to, data: true})
+		if !afford(from, to, b-a-1, true) {
 			continue
 		}
 		for row := a + 1; row < b; row++ {
-			budget--
 			point := l.point(row)
 			l.join(from, point, true)
 			from = point
@@ -243,11 +248,10 @@ func (l *layout) number(row []int) {
 
 func (l *layout) sort(r int, side func(*vertex) []link) {
 	row := l.rows[r]
-	middle := make(map[int]float64, len(row))
 	for k, v := range row {
 		near := side(&l.vertices[v])
 		if len(near) == 0 {
-			middle[v] = float64(k)
+			l.vertices[v].middle = float64(k)
 			continue
 		}
 		sum := 0
@@ -255,9 +259,9 @@ func (l *layout) sort(r int, side func(*vertex) []link) {
 			sum += l.vertices[n.to].pos
 		}
 		// Positions count in rows of the neighbours' length; a vertex without any keeps its place among its own.
-		middle[v] = float64(sum) / float64(len(near)) * float64(len(row)) / float64(len(l.rows[l.vertices[near[0].to].row]))
+		l.vertices[v].middle = float64(sum) / float64(len(near)) * float64(len(row)) / float64(len(l.rows[l.vertices[near[0].to].row]))
 	}
-	slices.SortStableFunc(row, func(a, b int) int { return cmp.Compare(middle[a], middle[b]) })
+	slices.SortStableFunc(row, func(a, b int) int { return cmp.Compare(l.vertices[a].middle, l.vertices[b].middle) })
 	l.number(row)
 }
 
@@ -382,14 +386,16 @@ func (l *layout) settle(r int, up, down bool) {
 		offsets[k] = offset
 		sum, weight := 0, 0
 		if up {
-			for _, n := range l.vertices[v].up {
-				w := l.pull(v, n, len(l.vertices[n.to].down))
+			near := l.vertices[v].up
+			for _, n := range near {
+				w := l.pull(v, n, max(len(near), len(l.vertices[n.to].down)))
 				sum, weight = sum+l.vertices[n.to].x*w, weight+w
 			}
 		}
 		if down {
-			for _, n := range l.vertices[v].down {
-				w := l.pull(v, n, len(l.vertices[n.to].up))
+			near := l.vertices[v].down
+			for _, n := range near {
+				w := l.pull(v, n, max(len(near), len(l.vertices[n.to].up)))
 				sum, weight = sum+l.vertices[n.to].x*w, weight+w
 			}
 		}

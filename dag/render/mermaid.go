@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/remedykit/remedy/dag"
 )
@@ -77,9 +78,7 @@ func (d *drawing) nodeLines(i int) []string {
 	if target := d.target(i); target != "" {
 		lines = append(lines, target)
 	}
-	if r := s.Risk().String(); r != "" {
-		lines = append(lines, "risk "+r)
-	}
+	lines = append(lines, "risk "+s.Risk().String())
 	if state := d.state(i); state != "" {
 		lines = append(lines, "["+state+"]")
 	}
@@ -99,16 +98,28 @@ func (d *drawing) artifact(e dag.Edge) string {
 	return clean(d.plan.Step(int(e.From)).Artifact(), maxLabel)
 }
 
-// mermaidText keeps letters, digits and a little punctuation; all else becomes an entity code, which Mermaid shows as
-// the character and never reads.
+// mermaidText keeps letters, digits and a little punctuation where Markdown does not read it; all else becomes an
+// entity code, which Mermaid shows as the character and never reads.
 func mermaidText(s string) string {
 	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" _-.,:/", r) {
+	before := ' '
+	for k, r := range s {
+		after, _ := utf8.DecodeRuneInString(s[k+utf8.RuneLen(r):])
+		plain := isWord(r)
+		switch r {
+		case ' ', ',', ':':
+			plain = true
+		case '_', '-', '/':
+			plain = isWord(before) && isWord(after)
+		}
+		if plain {
 			b.WriteRune(r)
 		} else {
 			fmt.Fprintf(&b, "#%d;", r)
 		}
+		before = r
 	}
 	return b.String()
 }
+
+func isWord(r rune) bool { return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) }

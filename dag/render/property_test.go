@@ -69,7 +69,7 @@ func TestEveryDrawingNamesEveryStepOnce(t *testing.T) {
 
 var (
 	treeStep = regexp.MustCompile(`Step (\d+): `)
-	treeDeps = regexp.MustCompile(`^[│ ]*(  Dependencies: \[)?(\d+[\d, ]*|none)\]?$`)
+	treeDeps = regexp.MustCompile(`^[│ ]*(  Dependencies: \[?)?(\d+[\d, ]*|none)\]?$`)
 )
 
 // readTree reads the dependencies back from a drawing, as a person does: what stands below an arrow waits for what is

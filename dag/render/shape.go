@@ -61,17 +61,14 @@ func (s *splitter) split(set []int, depth int) []piece {
 		}
 		blocks := s.series(set)
 		if len(blocks) == 1 {
-			// Neither in series nor apart: what waits for nothing comes first, the rest as if it waited for all of it.
+			// Neither in series nor apart, so there are several that wait for nothing: they come first, the rest as if
+			// it waited for all of them.
 			first := s.sources(set)
 			head := make([][]int, len(first))
 			for k, i := range first {
 				head[k] = []int{i}
 			}
-			if len(head) == 1 {
-				seq = append(seq, single(first[0]))
-			} else {
-				seq = append(seq, s.fan(head, depth))
-			}
+			seq = append(seq, s.fan(head, depth))
 			set = without(set, first)
 			continue
 		}

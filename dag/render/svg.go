@@ -148,13 +148,9 @@ func (s *picture) aim(i int) string {
 // meta is the last line of a card.
 func (s *picture) meta(i int) string {
 	step := s.plan.Step(i)
-	var parts []string
-	switch r := step.Risk(); r {
-	case schema.RiskUnset:
-	case schema.RiskNone:
-		parts = append(parts, "no risk")
-	default:
-		parts = append(parts, r.String()+" risk")
+	parts := []string{step.Risk().String() + " risk"}
+	if step.Risk() == schema.RiskNone {
+		parts[0] = "no risk"
 	}
 	if d := step.Duration(); d > 0 {
 		parts = append(parts, short(d))
@@ -307,9 +303,7 @@ func (s *picture) full(i int) string {
 	if t := s.target(i); t != "" {
 		parts = append(parts, t)
 	}
-	if m := s.meta(i); m != "" {
-		parts = append(parts, m)
-	}
+	parts = append(parts, s.meta(i))
 	if s.gated(i) {
 		parts = append(parts, "waits for approval")
 	}

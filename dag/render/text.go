@@ -8,8 +8,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/remedykit/remedy/schema"
 )
 
 // Longer texts are cut, in code points, so that one hostile label cannot flood a drawing.
@@ -72,19 +70,11 @@ func (d *drawing) title(i int) string {
 
 // riskLine is the line that a gated step has below its title.
 func (d *drawing) riskLine(i int) string {
-	line := "  Risk: " + riskWord(d.plan.Step(i).Risk())
+	line := "  Risk: " + titled(d.plan.Step(i).Risk().String())
 	if note := d.note(i); note != "" {
 		line += " (" + note + ")"
 	}
 	return line
-}
-
-func riskWord(r schema.Risk) string {
-	s := r.String()
-	if s == "" {
-		return "Unknown"
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // dependencyLines lists step numbers, in several lines when there are many.

@@ -140,6 +140,29 @@ func TestTreeShapes(t *testing.T) {
 	}
 }
 
+func TestDeepNestingEndsInDependencyLines(t *testing.T) {
+	const depth = 60
+	deps := [][]int{{}, {}} // step 2 stands apart from all that follows
+	for i, trunk := 0, 0; i < depth; i++ {
+		n := len(deps)
+		deps = append(deps, []int{trunk}, []int{trunk}, []int{n}) // two branches, the first of them goes on
+		trunk = n + 2
+	}
+	joins := [][]int{{}}
+	for range depth {
+		n := len(joins)
+		joins = append(joins, []int{}, []int{n - 1, n})
+	}
+	for _, deps := range [][][]int{deps, joins} {
+		p := sketch{deps: deps}.build(t)
+		got := render.Tree(p, render.View{})
+		checkTree(t, p, got)
+		for line := range strings.Lines(got) {
+			require.Less(t, utf8.RuneCountInString(line), 400)
+		}
+	}
+}
+
 func TestStateMarkAndPlanGateStandBesideTheSteps(t *testing.T) {
 	p := incident(t, "oomkill")
 	v := render.View{Marked: true, Mark: 3, PlanGated: true, State: func(i int) string {

@@ -71,6 +71,14 @@ func TestTimelineTellsHowARunWentWrong(t *testing.T) {
 	}
 }
 
+func TestTimelineShowsALateStart(t *testing.T) {
+	run := render.Run{Status: "succeeded", End: 7 * second, Spans: []render.Span{
+		{Step: 0, Started: true, Start: 5 * second, End: 7 * second, Status: "succeeded"}}}
+	require.Equal(t, "T+0s: Workflow Created\n\n"+
+		"T+5s: Workflow Continues\n      └─> Step 1: probe → 2s\n\n"+
+		"T+7s: Workflow Complete ✅\n\nTotal: 7s\n", render.Timeline(sketch{deps: chain(1)}.build(t), run))
+}
+
 func TestTimelineIgnoresSpansOfNoStep(t *testing.T) {
 	p := incident(t, "oomkill")
 	run := rehearse(p, nil)
