@@ -157,7 +157,7 @@ func (r *Run) cancel(reason string) error {
 	now := r.now()
 	if r.m.halted == ReasonNone {
 		r.stopped = reason
-		r.haltLocked(ReasonRunCancelled, fmt.Errorf("the run is cancelled: %s", reason), now)
+		r.haltLocked(ReasonRunCancelled, now)
 	}
 	chain := r.dispatchLocked(now, nil)
 	r.awake = false
@@ -176,9 +176,9 @@ func (r *Run) noteLocked(i int32, o outcome) {
 }
 
 // haltLocked ends the run early.
-func (r *Run) haltLocked(reason Reason, cause error, now time.Duration) {
+func (r *Run) haltLocked(reason Reason, now time.Duration) {
 	r.m.apply(fact{kind: factHalted, at: now, reason: reason})
-	r.stopLocked(reason, cause, now)
+	r.stopLocked(reason, now)
 }
 
 // pokeLocked makes the supervisor look, if there is something for it to see.

@@ -11,12 +11,6 @@ import (
 	"github.com/remedykit/remedy/approval"
 )
 
-// errInterrupted and errRunTimeout are the causes that handlers see.
-var (
-	errInterrupted = errors.New("the run is interrupted")
-	errRunTimeout  = errors.New("the run's time is up")
-)
-
 // supervise does what is not a step, until the run has finished.
 func (r *Run) supervise() {
 	timer := time.NewTimer(time.Hour)
@@ -75,11 +69,11 @@ func (r *Run) turn() turn {
 	chain, _ := r.takeLocked(nil)
 	now := r.now()
 	if r.ctx.Err() != nil && r.m.halted != ReasonInterrupted && !r.m.finished() {
-		r.haltLocked(ReasonInterrupted, errInterrupted, now)
+		r.haltLocked(ReasonInterrupted, now)
 	}
 	if now >= r.m.deadline() {
-		r.stopped = errRunTimeout.Error()
-		r.haltLocked(ReasonRunTimeout, errRunTimeout, now)
+		r.stopped = "the run's time is up"
+		r.haltLocked(ReasonRunTimeout, now)
 	}
 	r.killLocked(now)
 	r.closeLocked(now)

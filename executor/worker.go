@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"errors"
 	"runtime/debug"
 	"time"
@@ -231,13 +232,13 @@ func (r *Run) spawn(chain *worker) {
 }
 
 // stopLocked tells what runs to end, and gives it the grace.
-func (r *Run) stopLocked(reason Reason, cause error, now time.Duration) {
+func (r *Run) stopLocked(reason Reason, now time.Duration) {
 	for w := r.busy; w != nil; w = w.next {
 		if w.stopped == ReasonNone {
 			w.stopped = reason
 			w.killAt = min(w.killAt, now+r.config.Grace)
 			r.nextKill = min(r.nextKill, w.killAt)
-			w.attempt.cancel(cause)
+			w.attempt.cancel(context.Canceled)
 		}
 	}
 }
