@@ -68,6 +68,10 @@ func TestManifest_reads_back_as_the_same_plan(t *testing.T) {
 			back, err := dag.Build(doc, actions.Canonical())
 			require.NoError(t, err)
 			requireSamePlan(t, p, back, gated)
+			for i := range p.Len() {
+				want := strings.ReplaceAll(p.Step(i).Artifact(), p.Step(i).ID(), fmt.Sprint("step-", i+1))
+				require.Equal(t, want, back.Step(i).Artifact())
+			}
 			for _, r := range doc.Repairs {
 				require.NotEqual(t, schema.RepairNamespace, r.Kind, "what was filled in is written out")
 			}

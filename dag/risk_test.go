@@ -44,6 +44,17 @@ func TestRisk_is_the_highest_of_registry_values_timeout_and_document(t *testing.
 	}
 }
 
+func TestRisk_is_not_raised_by_a_long_timeout_that_a_person_set_too(t *testing.T) {
+	const text = `[{"id": "a", "action": "scale_deployment", "timeout": "1h", "parameters": {"namespace": "shop", "deployment": "web", "replicas": 3}}]`
+	require.Equal(t, schema.RiskHigh, load(t, text).Step(0).Risk())
+	for _, overlay := range []schema.Overlay{
+		{Steps: map[string]schema.StepOverlay{"a": {Timeout: time.Hour}}},
+		{Actions: map[string]schema.ActionOverlay{"scale_deployment": {Timeout: time.Hour}}},
+	} {
+		require.Equal(t, schema.RiskLow, load(t, text, dag.WithOverlay(&overlay)).Step(0).Risk())
+	}
+}
+
 func TestRestartNetwork_touches_protected_namespaces_only_by_the_policys_word(t *testing.T) {
 	const text = `[{"id": "a", "action": "restart_network", "parameters": {"component": "coredns", "namespace": "kube-system"}},
 	  {"id": "b", "action": "restart_network", "parameters": {"component": "coredns"}, "dependencies": ["a"]},

@@ -54,6 +54,12 @@ func TestWriters_are_the_groups_with_a_pair_that_no_path_orders(t *testing.T) {
 	})
 }
 
+func TestWriters_of_a_small_group_are_warned_of_pair_by_pair(t *testing.T) {
+	const restart = `"action": "restart_pod", "parameters": {"namespace": "shop", "pod": "web-0"}}`
+	p := load(t, `[{"id": "a", `+restart+`, {"id": "b", `+restart+`, {"id": "c", `+restart+`]`)
+	require.Equal(t, []string{"b write-conflict", "c write-conflict", "c write-conflict"}, codes(p.Warnings()))
+}
+
 func TestWriters_of_a_huge_group_are_warned_of_in_bounds(t *testing.T) {
 	doc := &schema.Document{}
 	for i := range 200 {
