@@ -34,6 +34,9 @@ func TestEveryCutOfThePlansIsRefused(t *testing.T) {
 			{"```json\n", ""},
 			{"Sure!\n```json\n", "\n```\nLet me know."},
 		} {
+			if wrap.before != "" && name != "alert-storm.json" {
+				continue
+			}
 			for end := range last + 1 {
 				cut := wrap.before + string(data[:end]) + wrap.after
 				doc, err := schema.Parse([]byte(cut))

@@ -182,7 +182,7 @@ func (p *parser) recommendations(list int32) {
 	for i := range p.items(list) {
 		if n++; n > p.limits.Steps {
 			p.broken = true
-			p.problem(CodeLimitExceeded, i, fmt.Sprintf("the document has more than the %d steps allowed", p.limits.Steps), "")
+			p.problem(CodeLimitExceeded, i, tooManySteps(p.limits.Steps), "")
 			return
 		}
 	}

@@ -34,7 +34,7 @@ func (p *parser) find() outcome {
 			}
 			return o, false
 		}
-		return o, p.keyed || o == outcomeTruncated || o == outcomeTooDeep
+		return o, p.keyed || o == outcomeTruncated || o == outcomeTooLarge
 	}
 	finish := func(pos, fence int, o outcome) outcome {
 		if open := unclosed(p.src[start:pos]); open >= 0 && fence < 0 {
@@ -270,7 +270,7 @@ func (p *parser) another(from, to int, before bool) int {
 		}
 		from += i
 		o := other.read(from)
-		if (other.keyed || o == outcomeTooDeep) && (!before || o != outcomeComplete || other.looksLikeDocument()) {
+		if (other.keyed || o == outcomeTooLarge) && (!before || o != outcomeComplete || other.looksLikeDocument()) {
 			return from
 		}
 		from++

@@ -50,7 +50,7 @@ func Parse(data []byte, opts ...Option) (*Document, error) {
 	}
 	o.limits = o.limits.orDefault()
 	p := parser{options: o, steps: none}
-	p.maxDepth = o.limits.Depth
+	p.maxDepth, p.maxSteps = o.limits.Depth, o.limits.Steps
 	p.open(data, p.document)
 	return p.finish()
 }

@@ -16,7 +16,7 @@ const (
 	outcomeComplete outcome = iota
 	outcomeTruncated
 	outcomeBroken
-	outcomeTooDeep
+	outcomeTooLarge
 )
 
 // A reader reads one JSON value into a tape, in one pass and without recursion. It accepts comments and trailing commas,
@@ -24,6 +24,7 @@ const (
 type reader struct {
 	tape
 	maxDepth int
+	maxSteps int // 0: no matter
 
 	cur      int32 // the innermost open container
 	depth    int
@@ -42,7 +43,7 @@ func (r *reader) reset() {
 func (r *reader) read(pos int) outcome {
 	r.reset()
 	if r.nodes == nil {
-		r.nodes = make([]node, 0, len(r.src)/12+8)
+		r.nodes = make([]node, 0, min(len(r.src)/12, 1<<16)+8)
 	}
 	for {
 		pos = r.space(pos)
@@ -62,7 +63,7 @@ func (r *reader) read(pos int) outcome {
 		case c == '{' || c == '[':
 			if r.depth++; r.depth > r.maxDepth {
 				r.fault(CodeLimitExceeded, pos, fmt.Sprintf("objects and lists are nested more than %d deep", r.maxDepth))
-				return r.stopped(outcomeTooDeep)
+				return r.stopped(outcomeTooLarge)
 			}
 			k, closer := kindArray, byte(']')
 			if c == '{' {
@@ -132,6 +133,9 @@ func (r *reader) read(pos int) outcome {
 					if pos = r.name(pos); pos < 0 {
 						return r.stopped(outcomeBroken)
 					}
+				} else if int(r.nodes[r.cur].end) == r.maxSteps && r.holdsSteps() {
+					r.fault(CodeLimitExceeded, pos, tooManySteps(r.maxSteps))
+					return r.stopped(outcomeTooLarge)
 				}
 				due = true
 			default:
@@ -151,6 +155,19 @@ func (r *reader) read(pos int) outcome {
 			}
 		}
 	}
+}
+
+// holdsSteps tells whether the open list is where a document has its steps, so that reading can end as soon as there
+// are too many.
+func (r *reader) holdsSteps() bool {
+	if r.depth == 1 {
+		return true
+	}
+	return r.depth == 2 && outerField(r.key(r.cur)) == "recommendations"
+}
+
+func tooManySteps(limit int) string {
+	return fmt.Sprintf("the document has more than the %d steps allowed", limit)
 }
 
 // add appends a node below the open container and counts it there.
