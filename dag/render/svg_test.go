@@ -196,6 +196,10 @@ func TestPicturesAreTidy(t *testing.T) {
 	}
 }
 
+func TestAPictureOfThirtyStepsLooksAsTheGoldenFile(t *testing.T) {
+	golden(t, "thirty.svg", render.SVG(sketch{deps: layered(30, 5, 7)}.build(t), render.View{}))
+}
+
 func TestAPictureExplainsOnlyWhatItUses(t *testing.T) {
 	require.NotContains(t, render.SVG(sketch{deps: chain(1)}.build(t), render.View{}), "legend")
 	svg := render.SVG(incident(t, "oomkill"), render.View{})
