@@ -45,7 +45,7 @@ const (
 	maxName  = 40
 	barWidth = 20
 	// From these widths on there is room for bars, and for what each step is about.
-	middling, wide = 80, 110
+	middling, wide = 70, 110
 )
 
 var wheel = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
@@ -200,7 +200,9 @@ func (f *frame) waits(s executor.StepReport, steps []executor.StepReport) string
 		}
 	}
 	text := "waits for a free slot"
-	if len(open) > 0 {
+	if gate := f.report.PlanGate(); gate != nil && gate.DecidedAt.IsZero() && len(open) == 0 {
+		text = "waits for the approval of the plan"
+	} else if len(open) > 0 {
 		text = "waits for " + joinNumbers(open, ", ")
 	} else if f.writers[i] >= 0 {
 		for j, other := range steps {

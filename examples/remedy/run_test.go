@@ -306,3 +306,20 @@ func TestEventsAreWrittenAsTheyHappen(t *testing.T) {
 		}
 	})
 }
+
+func TestEventsOfAKindThatIsNotKnownYetAreShown(t *testing.T) {
+	flags := planFlags{maxBytes: 1 << 20, maxSteps: 100}
+	l, err := (&app{}).load(t.Context(), &flags, plans+"oomkill.json")
+	require.NoError(t, err)
+	var out strings.Builder
+	lines := &textLines{w: &out, l: l, scale: 1}
+	lines.Observe(executor.Event{Kind: executor.EventRunStarted})
+	out.Reset()
+	lines.Observe(executor.Event{Kind: "rollbackStarted"})
+	lines.Observe(executor.Event{Kind: "retryScheduled", Step: "rec-003", Status: "waitingRetry", Message: "in 5s\x1b[2J"})
+	require.Equal(t, "T+0s      rollback started\n"+
+		"T+0s      retry scheduled step 3 (rec-003 increase_resources), waiting retry: in 5s\ufffd[2J\n", out.String())
+	lines.close(nil)
+	lines.Observe(executor.Event{Kind: "late"})
+	require.Equal(t, 2, strings.Count(out.String(), "\n"), "nothing is shown after the end")
+}
