@@ -69,6 +69,7 @@ func (s *Spec) Resolve(doc *schema.Document, i int, fill string) Resolution {
 	if t := rec.Target; t != nil {
 		r.target(place{field: "targetResource"}, "", "targetResource", t.Kind, t.Name, t.Namespace)
 	}
+	r.moreUnknown()
 	r.fill(fill)
 	r.sort()
 	r.required()
@@ -97,6 +98,8 @@ type resolver struct {
 	unsorted bool
 	floors   []Floor
 	names    map[string]string
+	// strangers counts the parameters that the action does not have.
+	strangers int
 	// loose are the names of the parameters that name a target by kind and name apart.
 	loose struct{ kind, name string }
 }
@@ -122,18 +125,36 @@ func (r *resolver) repaired(at place, message string) {
 	r.doc.Repaired(schema.Repair{Kind: schema.RepairAlias, Pointer: r.pointer(at), Message: message})
 }
 
+// mostUnknown bounds what is said of one step: every place costs a walk through its parameters.
+const mostUnknown = 32
+
 // unknown reports a parameter that the action does not have: an error where the action changes something.
 func (r *resolver) unknown(at place, name string) {
-	severity := schema.SeverityError
-	if !r.spec.Mutating() {
-		severity = schema.SeverityWarning
+	if r.strangers++; r.strangers > mostUnknown {
+		return
 	}
 	var suggestion string
 	if found := nearest(name, r.spec.parameterNames(), 1); len(found) > 0 {
 		suggestion = found[0]
 	}
-	r.doc.Report(schema.Problem{Code: schema.CodeUnknownParameter, Severity: severity, Step: r.rec.ID, Pointer: r.pointer(at),
+	r.doc.Report(schema.Problem{Code: schema.CodeUnknownParameter, Severity: r.severity(), Step: r.rec.ID, Pointer: r.pointer(at),
 		Message: fmt.Sprintf("%s has no parameter %s", r.spec.Name, quoted(name)), Suggestion: suggestion})
+}
+
+// moreUnknown tells how many parameters unknown has left out.
+func (r *resolver) moreUnknown() {
+	if more := r.strangers - mostUnknown; more > 0 {
+		r.doc.Report(schema.Problem{Code: schema.CodeLimitExceeded, Severity: r.severity(), Step: r.rec.ID, Pointer: r.pointer(place{field: "parameters"}),
+			Message: fmt.Sprintf("%d more parameters are unknown to %s; mend the others first", more, r.spec.Name)})
+	}
+}
+
+// severity is that of an unknown parameter.
+func (r *resolver) severity() schema.Severity {
+	if r.spec.Mutating() {
+		return schema.SeverityError
+	}
+	return schema.SeverityWarning
 }
 
 // read takes one parameter as the document spells it.

@@ -524,18 +524,39 @@ func TestWhatIsResolvedDoesNotShareMemoryWithTheDocument(t *testing.T) {
 }
 
 func TestHostileParametersCostLittle(t *testing.T) {
-	params := map[string]any{"namespace": "a", "pod": "p"}
-	for i := range 20_000 {
-		params[fmt.Sprintf("p%05d%s", i, strings.Repeat("x", i%200))] = i
+	const n = 20_000
+	var b strings.Builder
+	b.WriteString(`{"recommendations":[{"id":"x","action":"restart_pod","parameters":{"namespace":"a","pod":"p"`)
+	for i := range n {
+		fmt.Fprintf(&b, `,"p%05d%s":%d`, n-i, strings.Repeat("x", i%20), i)
 	}
-	_, doc := resolveStep(t, schema.Recommendation{ID: "x", Action: "restart_pod", Parameters: params}, "")
-	require.Len(t, doc.Problems, 20_000)
+	b.WriteString(`}}]}`)
+	for action, severity := range map[string]schema.Severity{"restart_pod": schema.SeverityError, "health_check": schema.SeverityWarning} {
+		doc, err := schema.Parse([]byte(b.String()))
+		require.NoError(t, err)
+		actions.Canonical().Lookup(action).Resolve(doc, 0, "")
+		require.Len(t, doc.Problems, 33)
+		more := doc.Problems[0] // placed at the parameters, before all of them
+		require.Equal(t, schema.CodeLimitExceeded, more.Code)
+		require.Equal(t, severity, more.Severity)
+		require.Equal(t, "19968 more parameters are unknown to "+action+"; mend the others first", more.Message)
+	}
+	doc, err := schema.Parse([]byte(b.String()))
+	require.NoError(t, err)
+	res := actions.Canonical().Lookup("notify_only").Resolve(doc, 0, "")
+	require.Equal(t, n+2, res.Parameters.Len(), "whatever the order in which they come")
+	require.Equal(t, int64(n-1), res.Parameters.Int("p00001"+strings.Repeat("x", (n-1)%20)))
+}
+
+func TestLongValuesAreCutInMessages(t *testing.T) {
+	long := strings.Repeat("é", 5000)
+	params, err := json.Marshal(map[string]any{"namespace": long, "pod": long, long: 1, "strategy": long})
+	require.NoError(t, err)
+	_, doc := resolve(t, "restart_pod", string(params), "")
+	require.Len(t, doc.Problems, 4)
 	for _, p := range doc.Problems {
-		require.Less(t, len(p.Message), 160)
+		require.Less(t, len(p.Message), 400)
 	}
-	res, _ := resolveStep(t, schema.Recommendation{ID: "x", Action: "notify_only", Parameters: params}, "")
-	require.Equal(t, 20_002, res.Parameters.Len())
-	require.Equal(t, int64(19_999), res.Parameters.Int("p19999"+strings.Repeat("x", 199)))
 }
 
 func TestEveryRepairIsRefusedByStrictReading(t *testing.T) {
