@@ -4,7 +4,7 @@ import (
 	"regexp"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 )
 
 func (a *app) workflowCommand() *cobra.Command {
@@ -31,15 +31,16 @@ require approval in it. Its namespace is --namespace, else the first that a step
 			if err != nil {
 				return err
 			}
-			data := l.plan.Manifest(name, flags.namespace, request, l.gates.Required).YAML()
-			if a.json() {
-				if data, err = yaml.YAMLToJSON(data); err != nil {
-					return err
-				}
-				data = append(data, '\n')
+			manifest := l.plan.Manifest(name, flags.namespace, request, l.gates.Required).YAML()
+			if !a.json() {
+				_, err := a.stdout.Write(manifest)
+				return err
 			}
-			_, err = a.stdout.Write(data)
-			return err
+			var v any
+			if err := yaml.Unmarshal(manifest, &v); err != nil {
+				return err
+			}
+			return writeJSON(a.stdout, v)
 		},
 	}
 	flags.add(cmd)
