@@ -310,6 +310,8 @@ func TestOtherSpellingsAreRepairs(t *testing.T) {
 			[]string{"repair alias: resourceName and resourceType read as statefulset"}, map[string]string{"statefulset": "resourceName"}},
 		{"expand_pvc", `{"namespace":"a","kind":"pvc","name":"data","size":"1Gi"}`, `{"namespace":"a","pvc":"data","size":"1Gi"}`,
 			[]string{"repair alias: name and kind read as pvc"}, map[string]string{"pvc": "name"}},
+		{"expand_pvc", `{"namespace":"a","kind":"persistentvolumeclaim","name":"data","size":"1Gi"}`, `{"namespace":"a","pvc":"data","size":"1Gi"}`,
+			[]string{"repair alias: name and kind read as pvc"}, map[string]string{"pvc": "name"}},
 		{"cordon_node", `{"name":"n1"}`, `{"node":"n1"}`, []string{"repair alias: name read as node"}, map[string]string{"node": "name"}},
 		{"restart_pod", `{"target":{"kind":"Deployment","name":"d","namespace":"a"}}`, `{"deployment":"d","namespace":"a"}`,
 			[]string{"repair alias: target read as deployment and namespace"}, map[string]string{"deployment": "target", "namespace": "target"}},
@@ -588,6 +590,22 @@ func TestProblemsPointAtWhatTheDocumentSays(t *testing.T) {
 		"3:17 missing-parameter /recommendations/0/parameters",
 		"4:11 invalid-parameter /recommendations/0/parameters/ns",
 		"6:23 invalid-parameter /recommendations/0/parameters/wait_for_ready",
+	}, got)
+
+	doc, err = schema.Parse([]byte(`{"recommendations": [{"id": "a", "action": "cordon_node", "parameters": {
+  "target": {"kind": "Node",
+    "name": "Bad Name",
+    "zone": 1}
+}}]}`))
+	require.NoError(t, err)
+	actions.Canonical().Lookup("cordon_node").Resolve(doc, 0, "")
+	got = nil
+	for _, p := range doc.Problems {
+		got = append(got, fmt.Sprintf("%d:%d %s %s", p.Line, p.Column, p.Code, p.Pointer))
+	}
+	require.Equal(t, []string{
+		"3:13 invalid-parameter /recommendations/0/parameters/target/name",
+		"4:13 unknown-parameter /recommendations/0/parameters/target/zone",
 	}, got)
 }
 
