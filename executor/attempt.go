@@ -21,18 +21,18 @@ type attempt struct {
 	start time.Duration // since the start of the run
 	step  int32
 
-	begun atomic.Bool   // the effect may have been sent
-	phase atomic.Uint32 // of the context: open, watched or over
-	mu    sync.Mutex    // guards watch and err
-	watch *watch        // set in open, before phase becomes watched
-	err   error         // set before phase becomes over; nil means context.Canceled
+	begun atomic.Bool  // the effect may have been sent
+	phase atomic.Int32 // of the context
+	mu    sync.Mutex   // guards watch
+	watch *watch       // set while open, before phase becomes watched
 }
 
-// The phases of an attempt's context. Nobody waits while it is open.
+// The phases of an attempt's context. Nobody waits while it is open; from cancelled on it has ended.
 const (
-	open uint32 = iota
+	open int32 = iota
 	watched
-	over
+	cancelled
+	timedOut
 )
 
 // A watch is what a context needs once somebody waits for its end.
@@ -63,12 +63,13 @@ func (a *attempt) execute() (res *actions.Result, err error) {
 			res, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	handler := a.run.handlers[a.run.handler[a.step]]
-	if !handler.begins {
-		a.begun.Store(true)
-	}
-	return handler.Execute(a, &a.req)
+	return a.handler().Execute(a, &a.req)
 }
+
+func (a *attempt) handler() *bound { return a.run.handlers[a.run.handler[a.step]] }
+
+// mayHaveBegun tells whether the effect may have been sent: handlers that do not call Begin have begun from the start.
+func (a *attempt) mayHaveBegun() bool { return a.begun.Load() || !a.handler().begins }
 
 // Begin notes that the effect may be sent from now on.
 func (a *attempt) Begin(ctx context.Context, _ *actions.Request, _ *actions.Undo) error {
@@ -79,7 +80,7 @@ func (a *attempt) Begin(ctx context.Context, _ *actions.Request, _ *actions.Undo
 		return err
 	}
 	if a.begun.Swap(true) {
-		return errors.New("begin was called twice in one attempt, or by a handler that does not say BeginsItself")
+		return errors.New("begin was called twice in one attempt")
 	}
 	return nil
 }
@@ -95,12 +96,12 @@ func (a *attempt) watchLocked() *watch {
 		w := &watch{done: make(chan struct{})}
 		a.watch = w
 		if a.phase.CompareAndSwap(open, watched) {
-			w.timer = time.AfterFunc(a.deadline()-a.run.now(), func() { a.cancel(context.DeadlineExceeded) })
+			w.timer = time.AfterFunc(a.deadline()-a.run.now(), func() { a.end(timedOut) })
 		} else {
 			close(w.done)
 		}
 	}
-	if a.phase.Load() == over {
+	if a.phase.Load() >= cancelled {
 		return nil
 	}
 	return a.watch
@@ -125,18 +126,16 @@ func (a *attempt) Done() <-chan struct{} {
 
 // Err sees the deadline also when no timer is armed.
 func (a *attempt) Err() error {
-	if a.phase.Load() != over {
+	if a.phase.Load() < cancelled {
 		if a.run.now() <= a.deadline() {
 			return nil
 		}
-		a.cancel(context.DeadlineExceeded)
+		a.end(timedOut)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.err == nil {
-		return context.Canceled
+	if a.phase.Load() == timedOut {
+		return context.DeadlineExceeded
 	}
-	return a.err
+	return context.Canceled
 }
 
 // Value hands on the values of the context that the run was started with.
@@ -167,21 +166,25 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 
 // finish ends the context of an attempt that has ended.
 func (a *attempt) finish() {
-	if !a.phase.CompareAndSwap(open, over) {
-		a.cancel(context.Canceled)
+	if !a.phase.CompareAndSwap(open, cancelled) {
+		a.end(cancelled)
 	}
 }
 
-// cancel ends the context; only the first cause counts.
-func (a *attempt) cancel(cause error) {
+// end ends the context, as cancelled or timedOut; only the first end counts.
+func (a *attempt) end(how int32) {
 	a.mu.Lock()
-	if a.phase.Load() == over {
+	before := a.phase.Load()
+	if before >= cancelled {
 		a.mu.Unlock()
 		return
 	}
-	a.err = cause
+	if before == open && a.phase.CompareAndSwap(open, how) {
+		a.mu.Unlock()
+		return
+	}
 	var hooks []*func()
-	if a.phase.Swap(over) == watched {
+	if a.phase.CompareAndSwap(watched, how) {
 		w := a.watch
 		close(w.done)
 		w.timer.Stop()

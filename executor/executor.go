@@ -60,6 +60,7 @@ type RunOptions struct {
 type Executor struct {
 	config   Config
 	handlers map[string]*bound
+	pool     pool
 
 	mu       sync.Mutex
 	runs     map[string]*Run
@@ -102,37 +103,48 @@ func New(c Config) (*Executor, error) {
 // The error is for a run that could not be started: no handler for an action, a refused confidence, an ID that another
 // plan has.
 func (e *Executor) Start(ctx context.Context, plan *dag.Plan, o RunOptions) (*Run, error) {
+	r, fresh, err := e.begin(ctx, plan, o)
+	if fresh {
+		go r.supervise(false)
+	}
+	return r, err
+}
+
+// begin starts a run whose supervisor the caller must start when it is fresh.
+func (e *Executor) begin(ctx context.Context, plan *dag.Plan, o RunOptions) (r *Run, fresh bool, err error) {
 	if plan == nil || plan.Len() == 0 {
-		return nil, errors.New("executor: the plan has no steps")
+		return nil, false, errors.New("executor: the plan has no steps")
 	}
 	if o.ID == "" {
 		o.ID = newID()
 	} else if !validID(o.ID) {
-		return nil, fmt.Errorf("executor: run id %q: use letters, digits, dot, underscore and hyphen, at most 63", o.ID)
+		return nil, false, fmt.Errorf("executor: run id %q: use letters, digits, dot, underscore and hyphen, at most 63", o.ID)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if r := e.runs[o.ID]; r != nil {
+	if r = e.runs[o.ID]; r != nil {
 		if r.plan.Digest() != plan.Digest() {
-			return nil, fmt.Errorf("executor: run %s is a run of another plan (%s)", o.ID, r.plan.Digest())
+			return nil, false, fmt.Errorf("executor: run %s is a run of another plan (%s)", o.ID, r.plan.Digest())
 		}
-		return r, nil
+		return r, false, nil
 	}
-	r, err := e.newRun(ctx, plan, o)
-	if err != nil {
-		return nil, fmt.Errorf("executor: %w", err)
+	if r, err = e.newRun(ctx, plan, o); err != nil {
+		return nil, false, fmt.Errorf("executor: %w", err)
 	}
 	e.runs[o.ID] = r
 	r.start()
-	return r, nil
+	return r, true, nil
 }
 
 // Run is Start and Wait. It returns when the run has finished or is parked; a run that is parked goes on when its gate
 // is decided. When ctx ends the run is interrupted, and Run returns when nothing of it runs any more.
 func (e *Executor) Run(ctx context.Context, plan *dag.Plan, o RunOptions) (*Report, error) {
-	r, err := e.Start(ctx, plan, o)
+	r, fresh, err := e.begin(ctx, plan, o)
 	if err != nil {
 		return nil, err
+	}
+	if fresh {
+		r.supervise(true) // on this goroutine, which has nothing else to do
 	}
 	return r.Wait(context.WithoutCancel(ctx))
 }

@@ -113,7 +113,6 @@ func (r *Run) start() {
 	chain := r.dispatchLocked(0, nil)
 	r.unlock()
 	r.spawn(chain)
-	go r.supervise()
 }
 
 // ID is the run's id.

@@ -11,8 +11,9 @@ import (
 	"github.com/remedykit/remedy/approval"
 )
 
-// supervise does what is not a step, until the run has finished.
-func (r *Run) supervise() {
+// supervise does what is not a step, until the run has finished. A caller that lends its own goroutine gets it back
+// when the run is parked; another one goes on then.
+func (r *Run) supervise(lent bool) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	interrupt := r.ctx.Done()
@@ -34,6 +35,10 @@ func (r *Run) supervise() {
 		if t.again {
 			continue
 		}
+		if t.parked && lent {
+			go r.supervise(false)
+			return
+		}
 		timer.Reset(t.alarm)
 		select {
 		case <-r.wake:
@@ -44,6 +49,7 @@ func (r *Run) supervise() {
 	}
 	if !r.leaked {
 		_ = r.group.Wait() // workers return no errors
+		r.executor.pool.put(r.idle)
 	}
 	r.mu.Lock()
 	r.final = r.reportLocked(false)
@@ -59,6 +65,7 @@ type turn struct {
 	events   []Event
 	alarm    time.Duration // from now
 	again    bool
+	parked   bool
 	finished bool
 }
 
@@ -66,8 +73,7 @@ type turn struct {
 func (r *Run) turn() turn {
 	r.mu.Lock()
 	defer r.unlock()
-	chain, _ := r.takeLocked(nil)
-	now := r.now()
+	now := r.emptyLocked(r.now())
 	if r.ctx.Err() != nil && r.m.halted != ReasonInterrupted && !r.m.finished() {
 		r.haltLocked(ReasonInterrupted, now)
 	}
@@ -79,7 +85,7 @@ func (r *Run) turn() turn {
 	r.closeLocked(now)
 
 	var t turn
-	t.chain = join(chain, r.dispatchLocked(now, nil))
+	t.chain = r.dispatchLocked(now, nil)
 	t.asks = r.askLocked(now)
 	r.collectLocked()
 	over := r.m.finished() && r.live == 0
@@ -97,7 +103,7 @@ func (r *Run) turn() turn {
 		r.tellLocked(Event{Kind: EventRunFinished, Status: string(r.m.status()), Message: r.stopped}, now)
 	}
 	t.events, r.outbox = r.outbox, nil
-	t.finished = over
+	t.finished, t.parked = over, r.isParked
 	t.again = len(t.events) > 0 || len(t.asks) > 0
 	r.awake = t.again
 	r.timerAt = r.alarmLocked()
@@ -116,7 +122,7 @@ func (r *Run) killLocked(now time.Duration) {
 		if now >= w.killAt {
 			r.leaked, w.abandoned = true, true
 			r.unlinkLocked(w)
-			w.attempt.cancel(context.DeadlineExceeded)
+			w.attempt.end(timedOut)
 			step := w.attempt.step
 			r.noteLocked(step, outcome{err: fmt.Errorf("the handler went on for %v after its context had ended, and was abandoned", r.config.Grace)})
 			r.m.apply(fact{kind: factEnded, step: step, at: now, status: Unknown, reason: ReasonAbandoned})

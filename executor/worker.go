@@ -1,9 +1,9 @@
 package executor
 
 import (
-	"context"
 	"errors"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
@@ -12,6 +12,7 @@ import (
 // A worker is a goroutine that carries out one attempt after another. An abandoned worker belongs to nobody.
 type worker struct {
 	loop func() error // what the goroutine does; set once
+	run  *Run         // that it works for; set before loop is started
 
 	// Set by the goroutine before it puts the worker in Run.inbox, read by who takes it from there.
 	end     outcome
@@ -54,6 +55,19 @@ func (r *Run) work(w *worker) {
 func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *attempt {
 	w.endedAt, w.end = r.now(), outcome{res, err}
 	a.finish()
+	if r.mu.TryLock() {
+		var chain *worker
+		var next *attempt
+		if !w.abandoned {
+			r.endLocked(w)
+			chain = r.dispatchLocked(r.emptyLocked(w.endedAt), w)
+			next = w.attempt
+			r.pokeLocked()
+		}
+		r.unlock()
+		r.spawn(chain)
+		return next
+	}
 	for {
 		head := r.inbox.Load()
 		w.inbox = head
@@ -61,57 +75,50 @@ func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *atte
 			break
 		}
 	}
-	// From here on w may belong to somebody else.
-	if !r.mu.TryLock() {
-		return nil
+	// From here on w belongs to who has the lock. Who had it may have let go of it before the end was in the inbox.
+	if r.mu.TryLock() {
+		r.unlock()
 	}
-	chain, next := r.takeLocked(w)
-	r.pokeLocked()
-	r.unlock()
-	r.spawn(chain)
-	return next
+	return nil
 }
 
-// takeLocked takes the ends that are in the inbox, and starts what they allow. When self is among them it gets the
-// first attempt; other attempts go to a chain of workers for spawn.
-func (r *Run) takeLocked(self *worker) (chain *worker, next *attempt) {
+// endLocked tells the machine how a worker's attempt ended.
+func (r *Run) endLocked(w *worker) {
+	status, reason := w.judge()
+	if w.end.result != nil || w.end.err != nil {
+		r.noteLocked(w.attempt.step, w.end)
+	}
+	r.m.apply(fact{kind: factEnded, step: w.attempt.step, at: w.endedAt, status: status, reason: reason})
+}
+
+// emptyLocked takes the ends that are in the inbox, and returns the latest of their times and now.
+func (r *Run) emptyLocked(now time.Duration) time.Duration {
+	if r.inbox.Load() == nil {
+		return now
+	}
 	var ends *worker // in the order in which they came
 	for w := r.inbox.Swap(nil); w != nil; {
-		after := w.inbox
-		w.inbox, ends, w = ends, w, after
+		before := w.inbox
+		w.inbox, ends, w = ends, w, before
 	}
-	var mine *worker
-	now := time.Duration(0)
 	for w := ends; w != nil; {
 		after := w.inbox
 		w.inbox = nil
 		if !w.abandoned {
 			now = max(now, w.endedAt)
-			status, reason := w.judge()
-			if w.end.result != nil || w.end.err != nil {
-				r.noteLocked(w.attempt.step, w.end)
-			}
-			r.m.apply(fact{kind: factEnded, step: w.attempt.step, at: w.endedAt, status: status, reason: reason})
-			if w == self {
-				mine = w
-			} else {
-				r.releaseLocked(w)
-			}
+			r.endLocked(w)
+			r.releaseLocked(w)
 		}
 		w = after
 	}
-	chain = r.dispatchLocked(now, mine)
-	if mine != nil {
-		next = mine.attempt
-	}
-	return chain, next
+	return now
 }
 
 // unlock lets go of mu, and takes what ended while it was held.
 func (r *Run) unlock() {
 	r.mu.Unlock()
 	for r.inbox.Load() != nil && r.mu.TryLock() {
-		chain, _ := r.takeLocked(nil)
+		chain := r.dispatchLocked(r.emptyLocked(0), nil)
 		r.pokeLocked()
 		r.mu.Unlock()
 		r.spawn(chain)
@@ -128,7 +135,7 @@ func (w *worker) judge() (Status, Reason) {
 	switch {
 	case panicked:
 		return Failed, ReasonPanic
-	case w.stopped != ReasonNone && !w.attempt.begun.Load():
+	case w.stopped != ReasonNone && !w.attempt.mayHaveBegun():
 		return Cancelled, w.stopped
 	case w.stopped == ReasonInterrupted:
 		return Unknown, ReasonInterrupted
@@ -177,16 +184,12 @@ func (r *Run) releaseLocked(w *worker) {
 
 // workerLocked returns a worker that is busy from now on.
 func (r *Run) workerLocked() *worker {
-	w := r.idle
-	if w == nil {
-		w = &worker{}
-		w.loop = func() error {
-			r.work(w)
-			return nil
-		}
-	} else {
-		r.idle = w.next
+	if r.idle == nil {
+		r.idle = r.executor.pool.take(r.m.open)
 	}
+	w := r.idle
+	r.idle = w.next
+	w.run = r
 	if w.next = r.busy; w.next != nil {
 		w.next.prev = w
 	}
@@ -238,20 +241,53 @@ func (r *Run) stopLocked(reason Reason, now time.Duration) {
 			w.stopped = reason
 			w.killAt = min(w.killAt, now+r.config.Grace)
 			r.nextKill = min(r.nextKill, w.killAt)
-			w.attempt.cancel(context.Canceled)
+			w.attempt.end(cancelled)
 		}
 	}
 }
 
-// join makes one chain of two.
-func join(a, b *worker) *worker {
-	if a == nil {
-		return b
+// A pool keeps idle workers between runs. Handlers never see a worker, so unlike an attempt it can be used again.
+type pool struct {
+	mu   sync.Mutex // guards what follows
+	idle *worker
+	n    int // how many are idle
+}
+
+// keepIdle is how many idle workers an Executor keeps.
+const keepIdle = 1024
+
+// take returns a chain of at least one worker, and about as many as a run that asks again and again can use.
+func (p *pool) take(open int) *worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var chain *worker
+	for range min(open, 8) {
+		w := p.idle
+		if w == nil {
+			w = &worker{}
+			w.loop = func() error {
+				w.run.work(w)
+				return nil
+			}
+		} else {
+			p.idle = w.next
+			p.n--
+		}
+		w.next = chain
+		chain = w
 	}
-	last := a
-	for last.spawned != nil {
-		last = last.spawned
+	return chain
+}
+
+// put takes a chain of workers back.
+func (p *pool) put(chain *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for chain != nil && p.n < keepIdle {
+		w := chain
+		chain = w.next
+		w.run, w.next = nil, p.idle
+		p.idle = w
+		p.n++
 	}
-	last.spawned = b
-	return a
 }
