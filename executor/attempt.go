@@ -66,7 +66,7 @@ func (a *attempt) execute() (res *actions.Result, err error) {
 	return a.handler().Execute(a, &a.req)
 }
 
-func (a *attempt) handler() *bound { return a.run.handlers[a.run.handler[a.step]] }
+func (a *attempt) handler() *bound { return a.run.handlers[a.run.action[a.step]] }
 
 // mayHaveBegun tells whether the effect may have been sent: handlers that do not call Begin have begun from the start.
 func (a *attempt) mayHaveBegun() bool { return a.begun.Load() || !a.handler().begins }

@@ -62,9 +62,11 @@ type Executor struct {
 	handlers map[string]*bound
 	pool     pool
 
-	mu       sync.Mutex
-	runs     map[string]*Run
-	finished []string // ids of finished runs that are still in runs, the oldest first
+	mu         sync.Mutex
+	runs       map[string]*Run
+	finished   []string // ids of finished runs that are still in runs, the oldest first
+	program    *program // the last that was prepared, and for which confidence
+	programFor approval.Confidence
 }
 
 // keep is how many finished runs an Executor remembers, so that starting one again does not run it again.
@@ -120,20 +122,39 @@ func (e *Executor) begin(ctx context.Context, plan *dag.Plan, o RunOptions) (r *
 	} else if !validID(o.ID) {
 		return nil, false, fmt.Errorf("executor: run id %q: use letters, digits, dot, underscore and hyphen, at most 63", o.ID)
 	}
+	if r, err = e.known(o.ID, plan, nil); r != nil || err != nil {
+		return r, false, err
+	}
+	p, err := e.prepare(plan, o.Confidence)
+	if err != nil {
+		return nil, false, err
+	}
+	started, err := e.newRun(ctx, p, o)
+	if err != nil {
+		return nil, false, err
+	}
+	if r, err = e.known(o.ID, plan, started); r != started {
+		return r, false, err // somebody else was faster
+	}
+	return r, true, nil
+}
+
+// known returns the run that has an id, nil when there is none; then the candidate, if there is one, gets the id and
+// is started.
+func (e *Executor) known(id string, plan *dag.Plan, candidate *Run) (*Run, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if r = e.runs[o.ID]; r != nil {
+	if r := e.runs[id]; r != nil {
 		if r.plan.Digest() != plan.Digest() {
-			return nil, false, fmt.Errorf("executor: run %s is a run of another plan (%s)", o.ID, r.plan.Digest())
+			return nil, fmt.Errorf("executor: run %s is a run of another plan (%s)", id, r.plan.Digest())
 		}
-		return r, false, nil
+		return r, nil
 	}
-	if r, err = e.newRun(ctx, plan, o); err != nil {
-		return nil, false, fmt.Errorf("executor: %w", err)
+	if candidate != nil {
+		e.runs[id] = candidate
+		candidate.start()
 	}
-	e.runs[o.ID] = r
-	r.start()
-	return r, true, nil
+	return candidate, nil
 }
 
 // Run is Start and Wait. It returns when the run has finished or is parked; a run that is parked goes on when its gate
@@ -192,32 +213,19 @@ func (e *Executor) retire(run string) {
 	}
 }
 
-// handlersFor returns the handlers that a plan needs, and which of them each step needs.
-func (e *Executor) handlersFor(plan *dag.Plan) (handlers []*bound, of []int32, err error) {
-	of = make([]int32, plan.Len())
-	index := map[string]int32{}
+// handlersFor returns the handlers that a program needs, in the order of its actions.
+func (e *Executor) handlersFor(p *program) ([]*bound, error) {
+	handlers := make([]*bound, len(p.actions))
 	var missing []string
-	for i := range of {
-		action := plan.Step(i).Action()
-		if i > 0 && action == plan.Step(i-1).Action() {
-			of[i] = of[i-1]
-			continue
+	for i, action := range p.actions {
+		if handlers[i] = e.handlers[action]; handlers[i] == nil {
+			missing = append(missing, action)
 		}
-		k, ok := index[action]
-		if !ok {
-			h := e.handlers[action]
-			if h == nil {
-				missing = append(missing, action)
-			}
-			k = int32(len(handlers))
-			index[action], handlers = k, append(handlers, h)
-		}
-		of[i] = k
 	}
 	if len(missing) > 0 {
-		return nil, nil, fmt.Errorf("no handler for %s: add one to Config.Handlers", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("executor: no handler for %s: add one to Config.Handlers", strings.Join(missing, ", "))
 	}
-	return handlers, of, nil
+	return handlers, nil
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)

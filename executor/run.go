@@ -21,15 +21,12 @@ import (
 // not a step: it asks gates, tells observers, and watches the clocks.
 type Run struct {
 	// Set before the run starts, then only read.
-	id        string
-	options   RunOptions
-	executor  *Executor
-	config    *Config
-	plan      *dag.Plan
-	gates     *approval.Gates
-	handlers  []*bound        // those that the plan needs
-	handler   []int32         // by step index, into handlers
-	timeouts  []time.Duration // by step index
+	id       string
+	options  RunOptions
+	executor *Executor
+	config   *Config
+	*program
+	handlers  []*bound // by program.action
 	ctx       context.Context
 	startedAt time.Time
 	wake      chan struct{} // holds one token; ends the supervisor's wait
@@ -84,26 +81,17 @@ type ask struct {
 
 const never = time.Duration(math.MaxInt64)
 
-func (e *Executor) newRun(ctx context.Context, plan *dag.Plan, o RunOptions) (*Run, error) {
-	gates, err := e.config.Policy.Gates(plan, o.Confidence)
+func (e *Executor) newRun(ctx context.Context, p *program, o RunOptions) (*Run, error) {
+	handlers, err := e.handlersFor(p)
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{
-		id: o.ID, options: o, executor: e, config: &e.config, plan: plan, gates: gates, ctx: ctx,
+	return &Run{
+		id: o.ID, options: o, executor: e, config: &e.config, program: p, handlers: handlers, ctx: ctx,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		asks:     map[int32]*ask{},
-		nextKill: never, nextClose: never, giveUp: never, parked: make(chan struct{}), awake: true,
-	}
-	if r.handlers, r.handler, err = e.handlersFor(plan); err != nil {
-		return nil, err
-	}
-	r.timeouts = make([]time.Duration, plan.Len())
-	for i := range r.timeouts {
-		r.timeouts[i] = plan.Step(i).Timeout()
-	}
-	r.m = newMachine(compile(plan, gates), e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, len(e.config.Observers) > 0)
-	return r, nil
+		m:    newMachine(p, e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, len(e.config.Observers) > 0),
+		asks: map[int32]*ask{}, nextKill: never, nextClose: never, giveUp: never, parked: make(chan struct{}), awake: true,
+	}, nil
 }
 
 func (r *Run) start() {

@@ -41,11 +41,11 @@ func (e *Executor) Simulate(plan *dag.Plan, o SimulateOptions) (*Simulation, err
 	if o.ApprovalAfter < 0 {
 		return nil, fmt.Errorf("executor: SimulateOptions.ApprovalAfter is %v", o.ApprovalAfter)
 	}
-	gates, err := e.config.Policy.Gates(plan, o.Confidence)
+	p, err := e.prepare(plan, o.Confidence)
 	if err != nil {
-		return nil, fmt.Errorf("executor: %w", err)
+		return nil, err
 	}
-	s := simulation{m: newMachine(compile(plan, gates), e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, false)}
+	s := simulation{m: newMachine(p, e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, false)}
 	s.decision = fact{kind: factApproved, at: o.ApprovalAfter}
 	if wait := e.config.Policy.Wait(); o.ApprovalAfter > wait {
 		s.decision = fact{kind: factRejected, at: wait, reason: ReasonApprovalTimeout}
