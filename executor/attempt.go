@@ -66,7 +66,7 @@ func (a *attempt) execute() (res *actions.Result, err error) {
 	return a.handler().Execute(a, &a.req)
 }
 
-func (a *attempt) handler() *bound { return a.run.handlers[a.run.action[a.step]] }
+func (a *attempt) handler() *bound { return a.run.handlers[a.run.info[a.step].action] }
 
 // mayHaveBegun tells whether the effect may have been sent: handlers that do not call Begin have begun from the start.
 func (a *attempt) mayHaveBegun() bool { return a.begun.Load() || !a.handler().begins }
@@ -85,7 +85,7 @@ func (a *attempt) Begin(ctx context.Context, _ *actions.Request, _ *actions.Undo
 	return nil
 }
 
-func (a *attempt) deadline() time.Duration { return a.start + a.run.timeouts[a.step] }
+func (a *attempt) deadline() time.Duration { return a.start + a.run.info[a.step].timeout }
 
 // Deadline is the start of the step plus its time-out.
 func (a *attempt) Deadline() (time.Time, bool) { return a.run.startedAt.Add(a.deadline()), true }

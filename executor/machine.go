@@ -128,8 +128,8 @@ func newMachine(p *program, limit int, runTimeout time.Duration, early, recordin
 		m.clockSince = -1
 	}
 	if early {
-		for i, t := range p.traits {
-			if t&gated != 0 {
+		for i := range p.info {
+			if p.info[i].traits&gated != 0 {
 				m.asks = append(m.asks, int32(i))
 				m.gate[int32(i)] = &gateState{}
 			}
@@ -195,15 +195,15 @@ func (m *machine) apply(f fact) {
 		s := &m.steps[f.step]
 		s.status, s.start = Running, f.at
 		s.flags = s.flags&^inReady | started
-		m.ready.remove(m.rank[f.step])
-		if m.group != nil {
+		m.ready.remove(m.info[f.step].rank)
+		if m.groups > 0 {
 			m.hold(f.step)
 		}
 		m.running++
 		m.tell(EventStepStarted, f.step, f.at)
 	case factEnded:
 		m.running--
-		if m.group != nil {
+		if m.groups > 0 {
 			m.letGo(f.step)
 		}
 		m.end(f.step, f.at, f.status, f.reason, -1)
@@ -238,7 +238,7 @@ func (m *machine) apply(f fact) {
 		}
 		m.halted = f.reason
 		m.sweep(f.at, f.reason, func(i int32) bool {
-			return f.reason == ReasonInterrupted || m.planClosed || m.traits[i]&always == 0
+			return f.reason == ReasonInterrupted || m.planClosed || m.info[i].traits&always == 0
 		})
 	}
 	m.spread(f.at)
@@ -276,7 +276,7 @@ func (m *machine) decide(f fact, v approval.Verdict) {
 
 // met is called when a step's dependencies are met, and again when its gate is approved after that.
 func (m *machine) met(i int32, at time.Duration) {
-	s, traits := &m.steps[i], m.traits[i]
+	s, traits := &m.steps[i], m.info[i].traits
 	if traits&gated != 0 && s.flags&approved == 0 {
 		if m.failed && traits&always == 0 {
 			m.end(i, at, Cancelled, ReasonRunFailed, m.cause)
@@ -297,11 +297,11 @@ func (m *machine) met(i int32, at time.Duration) {
 		m.gate[i].ready, m.gate[i].readyAt = true, at
 	}
 	s.flags |= inReady
-	if m.group != nil && m.group[i] >= 0 {
+	if m.info[i].group >= 0 {
 		m.enqueue(i)
 		return
 	}
-	m.ready.add(m.rank[i])
+	m.ready.add(m.info[i].rank)
 }
 
 // end makes a step final. spread must follow.
@@ -312,8 +312,8 @@ func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, c
 	}
 	if s.flags&inReady != 0 {
 		s.flags &^= inReady
-		m.ready.remove(m.rank[i])
-		if m.group != nil {
+		m.ready.remove(m.info[i].rank)
+		if m.groups > 0 {
 			m.dequeue(i)
 		}
 	}
@@ -330,8 +330,8 @@ func (m *machine) spread(at time.Duration) {
 	for head := 0; head < len(m.unspread) || m.failing(at); head++ {
 		i := m.unspread[head]
 		s := &m.steps[i]
-		ok := s.status == Succeeded || s.status == Failed && m.traits[i]&continues != 0
-		if !ok && m.traits[i]&critical != 0 && m.cause < 0 && !m.failed && m.halted == ReasonNone {
+		ok := s.status == Succeeded || s.status == Failed && m.info[i].traits&continues != 0
+		if !ok && m.info[i].traits&critical != 0 && m.cause < 0 && !m.failed && m.halted == ReasonNone {
 			m.cause = m.origin(i)
 		}
 		over := s.unmet == 0 && s.flags&settled == 0
@@ -340,7 +340,7 @@ func (m *machine) spread(at time.Duration) {
 		}
 		for _, d := range m.graph.Successors(int(i)) {
 			next := &m.steps[d]
-			if !ok && m.traits[d]&always == 0 && !next.status.Final() {
+			if !ok && m.info[d].traits&always == 0 && !next.status.Final() {
 				m.end(d, at, Blocked, ReasonDependency, i)
 			}
 			if !over {
@@ -375,7 +375,7 @@ func (m *machine) failing(at time.Duration) bool {
 	m.failed, m.rejected = true, m.steps[m.cause].status == Rejected
 	before := len(m.unspread)
 	m.sweep(at, ReasonRunFailed, func(i int32) bool {
-		return m.traits[i]&always == 0 && (m.traits[i]&mutating != 0 || m.steps[i].status == WaitingApproval)
+		return m.info[i].traits&always == 0 && (m.info[i].traits&mutating != 0 || m.steps[i].status == WaitingApproval)
 	})
 	return len(m.unspread) > before
 }
@@ -392,35 +392,35 @@ func (m *machine) sweep(at time.Duration, reason Reason, which func(i int32) boo
 
 // enqueue adds a ready step to its group. Of several the earliest in the document goes first.
 func (m *machine) enqueue(i int32) {
-	w := &m.writers[m.group[i]]
+	w := &m.writers[m.info[i].group]
 	at, _ := slices.BinarySearch(w.queue, i)
 	w.queue = slices.Insert(w.queue, at, i)
 	if w.holder >= 0 || at > 0 {
 		return
 	}
 	if len(w.queue) > 1 {
-		m.ready.remove(m.rank[w.queue[1]])
+		m.ready.remove(m.info[w.queue[1]].rank)
 	}
-	m.ready.add(m.rank[i])
+	m.ready.add(m.info[i].rank)
 }
 
 // dequeue removes a step that will not run from its group.
 func (m *machine) dequeue(i int32) {
-	if m.group[i] < 0 {
+	if m.info[i].group < 0 {
 		return
 	}
-	w := &m.writers[m.group[i]]
+	w := &m.writers[m.info[i].group]
 	if at, ok := slices.BinarySearch(w.queue, i); ok {
 		w.queue = slices.Delete(w.queue, at, at+1)
 		if at == 0 && w.holder < 0 && len(w.queue) > 0 {
-			m.ready.add(m.rank[w.queue[0]])
+			m.ready.add(m.info[w.queue[0]].rank)
 		}
 	}
 }
 
 // hold gives the group of a step that starts to it.
 func (m *machine) hold(i int32) {
-	if g := m.group[i]; g >= 0 {
+	if g := m.info[i].group; g >= 0 {
 		w := &m.writers[g]
 		w.holder = i
 		w.queue = slices.Delete(w.queue, 0, 1)
@@ -428,11 +428,11 @@ func (m *machine) hold(i int32) {
 }
 
 func (m *machine) letGo(i int32) {
-	if g := m.group[i]; g >= 0 {
+	if g := m.info[i].group; g >= 0 {
 		w := &m.writers[g]
 		w.holder = -1
 		if len(w.queue) > 0 {
-			m.ready.add(m.rank[w.queue[0]])
+			m.ready.add(m.info[w.queue[0]].rank)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/remedykit/remedy/dag"
 )
 
-// What is known of a step before the run; bits of program.traits.
+// What is known of a step before the run; bits of stepInfo.traits.
 const (
 	mutating  = 1 << iota // changes something
 	critical              // its failure fails the run
@@ -17,20 +17,24 @@ const (
 	gated                 // waits for a person
 )
 
-// program is a plan made ready to run: what the state machine needs, in flat slices by step index. It is immutable.
+// program is a plan made ready to run: what the state machine needs, in flat slices. It is immutable.
 type program struct {
-	plan   *dag.Plan
-	gates  *approval.Gates
-	graph  *dag.Graph
-	traits []uint8
-	rank   []int32 // place of a step in the order of starting
-	byRank []int32 // the inverse
-	group  []int32 // the group of writers that a step is in, -1 for none; nil when there are no groups
-	groups int
+	plan    *dag.Plan
+	gates   *approval.Gates
+	graph   *dag.Graph
+	info    []stepInfo // by step index
+	byRank  []int32    // step indexes in the order of starting
+	groups  int        // of writers
+	actions []string   // that the plan uses
+}
 
-	timeouts []time.Duration
-	actions  []string // that the plan uses
-	action   []int32  // of each step, into actions
+// stepInfo is what is known of a step before the run, in one place, so that a step costs one miss of the cache.
+type stepInfo struct {
+	timeout time.Duration
+	rank    int32 // place in the order of starting
+	action  int32 // in program.actions
+	group   int32 // of writers, -1 for none
+	traits  uint8
 }
 
 // prepare compiles a plan for the Executor's policy. It keeps the last program: a plan is simulated and then run, or
@@ -55,53 +59,42 @@ func (e *Executor) prepare(plan *dag.Plan, c approval.Confidence) (*program, err
 
 func compile(plan *dag.Plan, gates *approval.Gates) *program {
 	n := plan.Len()
-	p := &program{
-		plan: plan, gates: gates, graph: plan.Graph(), traits: make([]uint8, n), rank: plan.Ranks(), byRank: make([]int32, n),
-		timeouts: make([]time.Duration, n), action: make([]int32, n),
-	}
-	index := map[string]int32{}
-	for i := range n {
+	p := &program{plan: plan, gates: gates, graph: plan.Graph(), info: make([]stepInfo, n), byRank: make([]int32, n)}
+	ranks, index := plan.Ranks(), map[string]int32{}
+	for i := range p.info {
 		s := plan.Step(i)
-		var t uint8
+		info := stepInfo{timeout: s.Timeout(), rank: ranks[i], group: -1}
 		if s.Mutating() {
-			t |= mutating
+			info.traits |= mutating
 		}
 		if s.Gate() {
-			t |= critical
+			info.traits |= critical
 		}
 		if s.Always() {
-			t |= always
+			info.traits |= always
 		}
 		if s.ContinueOnFailure() {
-			t |= continues
+			info.traits |= continues
 		}
-		if gates.Steps[i].Required {
-			t |= gated
+		if gates.Required(i) {
+			info.traits |= gated
 		}
-		p.traits[i] = t
-		p.byRank[p.rank[i]] = int32(i)
-		p.timeouts[i] = s.Timeout()
-		if i > 0 && s.Action() == p.actions[p.action[i-1]] {
-			p.action[i] = p.action[i-1]
-			continue
+		if i > 0 && s.Action() == p.actions[p.info[i-1].action] {
+			info.action = p.info[i-1].action
+		} else if k, ok := index[s.Action()]; ok {
+			info.action = k
+		} else {
+			info.action = int32(len(p.actions))
+			index[s.Action()], p.actions = info.action, append(p.actions, s.Action())
 		}
-		k, ok := index[s.Action()]
-		if !ok {
-			k = int32(len(p.actions))
-			index[s.Action()], p.actions = k, append(p.actions, s.Action())
-		}
-		p.action[i] = k
+		p.info[i] = info
+		p.byRank[info.rank] = int32(i)
 	}
-	if writers := plan.Writers(); len(writers) > 0 {
-		p.groups = len(writers)
-		p.group = make([]int32, n)
-		for i := range p.group {
-			p.group[i] = -1
-		}
-		for g, steps := range writers {
-			for _, i := range steps {
-				p.group[i] = int32(g)
-			}
+	writers := plan.Writers()
+	p.groups = len(writers)
+	for g, steps := range writers {
+		for _, i := range steps {
+			p.info[i].group = int32(g)
 		}
 	}
 	return p

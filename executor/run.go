@@ -26,7 +26,7 @@ type Run struct {
 	executor *Executor
 	config   *Config
 	*program
-	handlers  []*bound // by program.action
+	handlers  []*bound // of program.actions
 	ctx       context.Context
 	startedAt time.Time
 	wake      chan struct{} // holds one token; ends the supervisor's wait
