@@ -173,4 +173,3 @@ func BenchmarkRun(b *testing.B) {
 func perStep(b *testing.B, steps int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(steps), "ns/step")
 }
-
