@@ -8,12 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/actions/simulated"
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor"
-	"github.com/stretchr/testify/require"
 )
 
 // remediate is what the README shows.
