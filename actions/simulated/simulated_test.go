@@ -145,3 +145,20 @@ func TestHandlersKeepTheContract(t *testing.T) {
 		Effects: func() int { return len(s.Effects()) },
 	})
 }
+
+func TestAStepThatTakesExactlyItsTimeoutMakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := simulated.New(simulated.Options{}).Handlers(actions.Canonical())["notify_only"]
+		for range 100 { // whichever of two timers fires first
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			time.Sleep(time.Millisecond) // the handler begins a little later than its step
+			_, err := h.Execute(ctx, request("a", "notify_only", 30*time.Second))
+			require.NoError(t, err)
+			cancel()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err := h.Execute(ctx, request("a", "notify_only", 31*time.Second))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
