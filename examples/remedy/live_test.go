@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,7 @@ import (
 // A screen is a terminal as far as the live progress uses one. It wraps lines and scrolls, and checks each frame.
 type screen struct {
 	t             *testing.T
+	mu            sync.Mutex // guards what follows
 	width, height int
 	rows          [][]rune
 	row, column   int
@@ -33,6 +35,8 @@ func newScreen(t *testing.T, width, height int) *screen {
 }
 
 func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	text := string(p)
 	require.True(s.t, utf8.ValidString(text))
 	for text != "" {
@@ -103,6 +107,8 @@ func (s *screen) down() {
 }
 
 func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var b strings.Builder
 	for _, row := range s.rows {
 		b.WriteString(strings.TrimRight(string(row), " ") + "\n")
@@ -164,7 +170,7 @@ func oomkillFlags() planFlags {
 func TestLiveProgressTellsWhatRunsAndWhatWaits(t *testing.T) {
 	for _, size := range []struct{ width, height int }{{120, 40}, {80, 24}, {40, 12}} {
 		synctest.Test(t, func(t *testing.T) {
-			r := watch(t, size.width, size.height, oomkillFlags(), plans+"oomkill.json", simulated.Options{})
+			r := watch(t, size.width, size.height, oomkillFlags(), plans+"oomkill.json", simulated.Options{Scale: 0.1})
 			var film strings.Builder
 			shot := func(after time.Duration, what string) {
 				time.Sleep(after)
@@ -176,9 +182,9 @@ func TestLiveProgressTellsWhatRunsAndWhatWaits(t *testing.T) {
 					return c
 				}, r.screen.String()))
 			}
-			shot(45*time.Second, "45s: two steps run")
-			shot(30*time.Second, "1m15s: one of them has ended")
-			shot(120*time.Second, "3m15s: a person is waited for")
+			shot(4*time.Second, "4s: two steps run")
+			shot(4*time.Second, "8s: one of them has ended")
+			shot(16*time.Second, "24s: a person is waited for")
 			r.decide(t, approval.Approved)
 			shot(time.Second, "approved")
 			r.end(t)
@@ -190,8 +196,8 @@ func TestLiveProgressTellsWhatRunsAndWhatWaits(t *testing.T) {
 
 func TestLiveProgressOfARejectedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := watch(t, 80, 24, oomkillFlags(), plans+"oomkill.json", simulated.Options{})
-		time.Sleep(3 * time.Minute)
+		r := watch(t, 80, 24, oomkillFlags(), plans+"oomkill.json", simulated.Options{Scale: 0.1})
+		time.Sleep(20 * time.Second)
 		r.decide(t, approval.Rejected)
 		r.end(t)
 		golden(t, "live/rejected.txt", r.screen.String())
@@ -200,7 +206,7 @@ func TestLiveProgressOfARejectedRun(t *testing.T) {
 
 func TestLiveProgressOfAFailedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := watch(t, 80, 24, planFlags{}, plans+"oomkill.json", simulated.Options{Fail: func(req *actions.Request) error {
+		r := watch(t, 80, 24, planFlags{}, plans+"oomkill.json", simulated.Options{Scale: 0.1, Fail: func(req *actions.Request) error {
 			if req.Step == "rec-003" {
 				return fmt.Errorf("quota exceeded\x1b[2J\nby far")
 			}
@@ -213,13 +219,13 @@ func TestLiveProgressOfAFailedRun(t *testing.T) {
 
 func TestLiveProgressOfAnInterruptedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := watch(t, 120, 24, oomkillFlags(), plans+"oomkill.json", simulated.Options{})
-		time.Sleep(30 * time.Second)
+		r := watch(t, 120, 24, oomkillFlags(), plans+"oomkill.json", simulated.Options{Scale: 0.1})
+		time.Sleep(5 * time.Second)
 		r.show.interrupted()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.Contains(t, r.screen.String(), "interrupted: waiting for what runs (ctrl-C again ends at once)")
-		time.Sleep(3 * time.Minute)
+		time.Sleep(20 * time.Second)
 		r.decide(t, approval.Approved)
 		r.end(t)
 	})
@@ -228,7 +234,7 @@ func TestLiveProgressOfAnInterruptedRun(t *testing.T) {
 func TestLiveProgressShowsTheGateOfThePlan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := file(t, "policy.yaml", "maxSteps: 3\ntable: [{confidence: 0.6, ask: critical}]")
-		r := watch(t, 80, 24, planFlags{policy: policy}, plans+"cascading-failure.json", simulated.Options{})
+		r := watch(t, 80, 24, planFlags{policy: policy}, plans+"cascading-failure.json", simulated.Options{Scale: 0.1})
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		require.Contains(t, r.screen.String(), "◆ the plan as a whole waits for approval 5.0s\n")
@@ -242,10 +248,10 @@ func TestLiveProgressShowsTheGateOfThePlan(t *testing.T) {
 func TestLiveProgressShowsQuestionsThatWereAskedEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		early := func(c *executor.Config, _ *live, _ *screen) { c.EarlyApproval = true }
-		r := watch(t, 80, 24, oomkillFlags(), plans+"oomkill.json", simulated.Options{}, early)
-		time.Sleep(45 * time.Second)
+		r := watch(t, 80, 24, oomkillFlags(), plans+"oomkill.json", simulated.Options{Scale: 0.1}, early)
+		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Contains(t, r.screen.String(), "· 4 restart_pod          waits for 3; approval asked 45.0s ago\n")
+		require.Contains(t, r.screen.String(), "· 4 restart_pod          waits for 3; approval asked 5.0s ago\n")
 		r.decide(t, approval.Approved)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -276,7 +282,7 @@ func TestLiveProgressSaysWhyAReadyStepWaits(t *testing.T) {
 // What a question wrote stays on the screen, and the frame goes on below it.
 func TestLiveProgressKeepsOutOfTheWayOfAQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := watch(t, 80, 30, oomkillFlags(), plans+"oomkill.json", simulated.Options{}, func(c *executor.Config, v *live, s *screen) {
+		r := watch(t, 80, 30, oomkillFlags(), plans+"oomkill.json", simulated.Options{Scale: 0.1}, func(c *executor.Config, v *live, s *screen) {
 			c.Approver = approval.ApproverFunc(func(context.Context, *approval.Request) (*approval.Decision, error) {
 				v.aside(func() {
 					fmt.Fprint(s, "Approve? ")
@@ -286,12 +292,12 @@ func TestLiveProgressKeepsOutOfTheWayOfAQuestion(t *testing.T) {
 				return &approval.Decision{Verdict: approval.Approved, By: "jane"}, nil
 			})
 		})
-		time.Sleep(3 * time.Minute)
+		time.Sleep(30 * time.Second)
 		require.Equal(t, "Approve?\n", r.screen.String())
 		r.end(t)
 		require.True(t, strings.HasPrefix(r.screen.String(), "Approve? y\n\nrun x of "), r.screen.String())
 		require.Equal(t, 1, strings.Count(r.screen.String(), "run x of "))
-		require.Contains(t, r.screen.String(), "✓ 4 restart_pod          3m, approved by jane\n")
+		require.Contains(t, r.screen.String(), "✓ 4 restart_pod          18s, approved by jane\n")
 	})
 }
 
@@ -314,7 +320,7 @@ func TestLiveProgressFitsAnyWindow(t *testing.T) {
 			for range 12 {
 				time.Sleep(time.Second)
 				synctest.Wait()
-				require.LessOrEqual(t, len(r.screen.rows), size[1])
+				require.LessOrEqual(t, strings.Count(r.screen.String(), "\n"), size[1]-1)
 				if size[1] >= 10 && size[0] >= 60 {
 					require.Contains(t, r.screen.String(), " of about 1.5s", "something that runs is among the lines that are shown")
 				}
@@ -326,18 +332,18 @@ func TestLiveProgressFitsAnyWindow(t *testing.T) {
 
 func TestLiveProgressFollowsTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := watch(t, 120, 40, oomkillFlags(), plans+"oomkill.json", simulated.Options{})
-		time.Sleep(30 * time.Second)
-		r.show.mu.Lock()
+		r := watch(t, 120, 40, oomkillFlags(), plans+"oomkill.json", simulated.Options{Scale: 0.1})
+		time.Sleep(4 * time.Second)
+		r.show.mu.Lock()                      // in which the screen is not written to
 		r.screen.width, r.show.width = 70, 70 // the screen of the test does not wrap anew what it has
 		r.show.mu.Unlock()
-		time.Sleep(30 * time.Second)
+		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		require.Equal(t, 1, strings.Count(r.screen.String(), "run x of "))
-		for _, row := range r.screen.rows {
-			require.LessOrEqual(t, len(row), 70)
+		for line := range strings.Lines(r.screen.String()) {
+			require.LessOrEqual(t, utf8.RuneCountInString(line), 70)
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(10 * time.Second)
 		r.decide(t, approval.Approved)
 		r.end(t)
 	})

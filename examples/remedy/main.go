@@ -52,13 +52,13 @@ func failed(err error) error { return &exit{code: exitFailed, err: err} }
 
 // run runs the command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	out := &countingWriter{w: stdout}
-	a := &app{stdin: stdin, stdout: out, stderr: stderr, terminal: terminalOf(stdout), color: newPalette(stdout)}
+	out, errs := &output{w: stdout}, &output{w: stderr}
+	a := &app{stdin: stdin, stdout: out, stderr: errs, terminal: terminalOf(stdout), color: newPalette(stdout)}
 	root := a.rootCommand()
 	root.SetArgs(append([]string{}, args...)) // never nil, for which cobra takes the arguments of the process
 	root.SetIn(stdin)
 	root.SetOut(out)
-	root.SetErr(stderr)
+	root.SetErr(errs)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("cannot write to standard output: %w", out.err)
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		code, err = exitInterrupted, errors.New("interrupted")
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), printableLines(err.Error()))
+		fmt.Fprintf(errs, "%s: %s\n", cmd.CommandPath(), printableLines(err.Error()))
 	}
 	return code
 }
@@ -86,7 +86,7 @@ type app struct {
 	// terminal is stdout when that is a terminal, else nil.
 	terminal *os.File
 	color    palette
-	output   string
+	format   string // text or json
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -108,8 +108,8 @@ A FILE is a recommendations document (JSON) or a WorkflowExecution manifest (YAM
 			return usage(cmd, "unknown command %q%s", args[0], didYouMean(cmd.SuggestionsFor(args[0])))
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if a.output != "text" && a.output != "json" {
-				return usage(cmd, "-o %s: the outputs are text and json", a.output)
+			if a.format != "text" && a.format != "json" {
+				return usage(cmd, "-o %s: the outputs are text and json", a.format)
 			}
 			return nil
 		},
@@ -118,7 +118,7 @@ A FILE is a recommendations document (JSON) or a WorkflowExecution manifest (YAM
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetHelpCommand(helpCommand())
-	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "text or json")
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "text or json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
 	root.AddCommand(a.validateCommand(), a.graphCommand(), a.planCommand(), a.simulateCommand(), a.runCommand(),
 		a.workflowCommand(), a.actionsCommand())
@@ -142,7 +142,7 @@ func helpCommand() *cobra.Command {
 }
 
 // json tells whether machine output is asked for.
-func (a *app) json() bool { return a.output == "json" }
+func (a *app) json() bool { return a.format == "json" }
 
 // usage is an error about how the program was called.
 func usage(cmd *cobra.Command, format string, args ...any) error {

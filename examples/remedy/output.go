@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -13,18 +14,22 @@ import (
 	"golang.org/x/term"
 )
 
-// A countingWriter remembers the first error, so that commands need not look at each write.
-type countingWriter struct {
+// An output is written to from several goroutines. It remembers the first error, so that commands need not look at
+// each write.
+type output struct {
+	mu  sync.Mutex // guards what follows
 	w   io.Writer
 	err error
 }
 
-func (w *countingWriter) Write(p []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
 	}
-	n, err := w.w.Write(p)
-	w.err = err
+	n, err := o.w.Write(p)
+	o.err = err
 	return n, err
 }
 

@@ -26,7 +26,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 
 func TestSignalsInterruptARun(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		cmd := program(t, incidents[0].with("run", "--handlers", "simulated", "--id", "x")...)
+		cmd := program(t, incidents[0].run("--id", "x")...)
 		stdout, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		var stderr bytes.Buffer
@@ -146,6 +146,13 @@ func TestARunOnATerminalIsShownLiveAndAsksThere(t *testing.T) {
 		require.Greater(t, strings.LastIndex(seen, "\x1b[?7h"), strings.LastIndex(seen, "\x1b[?7l"))
 		require.Contains(t, seen, "\x1b[32m✓", "in colour")
 	}
+}
+
+func TestAPlanThatIsTypedLeavesNobodyToAsk(t *testing.T) {
+	p, cmd := atTerminal(t, 90, 30, nil, "run", "-", "--handlers", "simulated", "--id", "x")
+	io.WriteString(p.master, `[{"id":"a","action":"cordon_node","parameters":{"node":"n1"}}]`+"\n\x04")
+	seen := p.finish(t, cmd, exitParked)
+	require.Contains(t, seen, "step 1 (a cordon_node) waits for approval")
 }
 
 func TestNoColorAndDumbTerminals(t *testing.T) {

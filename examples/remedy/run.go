@@ -172,9 +172,15 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 		return err
 	}
 	show.begin(run)
-	stop := context.AfterFunc(cmd.Context(), show.interrupted)
+	told := make(chan struct{})
+	stop := context.AfterFunc(cmd.Context(), func() {
+		defer close(told)
+		show.interrupted()
+	})
 	report, err := run.Wait(context.WithoutCancel(ctx)) // an interrupted run ends by itself
-	stop()
+	if !stop() {
+		<-told
+	}
 	if err != nil {
 		return err
 	}

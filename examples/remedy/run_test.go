@@ -35,7 +35,7 @@ func settled(lines []string, key func(line string) string) []string {
 
 func TestRunsOfTheFourIncidents(t *testing.T) {
 	for _, i := range incidents {
-		args := i.with("run", "--handlers", "simulated", "--approve", "auto", "--id", i.name+"-1")
+		args := i.run("--approve", "auto", "--id", i.name+"-1")
 		t.Run(i.name+"/text", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				lines := strings.SplitAfter(ok(t, args...), "\n")
@@ -70,18 +70,26 @@ func TestRunsOfTheFourIncidents(t *testing.T) {
 	}
 }
 
+// Some steps of this plan take exactly their time-outs, and make them.
+func TestTheWholeOfOomkillAtRealSpeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := ok(t, incidents[0].with("run", "--handlers", "simulated", "--approve", "auto", "--id", "x")...)
+		require.Contains(t, out, "run x succeeded after 6m10s: 7 succeeded\n")
+	})
+}
+
 func TestTheReportKeepsItsFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := remedy(t.Context(), nil, incidents[0].with("run", "--handlers", "simulated", "--approve", "deny", "-o", "json")...)
+		r := remedy(t.Context(), nil, incidents[0].run("--approve", "deny", "-o", "json")...)
 		require.Equal(t, exitFailed, r.code)
 		report := lastReport(t, r.stdout)
 		requireFields(t, report, "run", "status", "digest", "makespanSeconds", "steps", "rollback")
 		require.Equal(t, "rejected", report["status"])
 		require.Equal(t, []any{}, report["rollback"])
-		require.Equal(t, 150., report["makespanSeconds"])
+		require.Equal(t, 75., report["makespanSeconds"])
 		steps := report["steps"].([]any)
 		requireFields(t, steps[0], "id", "number", "status", "reason", "cause", "attempts", "startedAt", "endedAt")
-		require.Equal(t, "2000-01-01T00:02:00Z", steps[0].(map[string]any)["endedAt"])
+		require.Equal(t, "2000-01-01T00:01:00Z", steps[0].(map[string]any)["endedAt"])
 		require.Equal(t, "rec-004", steps[4].(map[string]any)["cause"])
 	})
 }
@@ -97,11 +105,11 @@ func lastReport(t *testing.T, stdout string) map[string]any {
 
 func TestARejectedRunExitsWithOneAndSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := remedy(t.Context(), nil, incidents[0].with("run", "--handlers", "simulated", "--approve", "deny", "--id", "x")...)
+		r := remedy(t.Context(), nil, incidents[0].run("--approve", "deny", "--id", "x")...)
 		require.Equal(t, exitFailed, r.code)
 		require.Empty(t, r.stderr)
-		require.Contains(t, r.stdout, "T+2m30s   step 5 (rec-005 enable_debug_mode) blocked, dependency not succeeded")
-		require.Contains(t, r.stdout, "run x rejected after 2m30s: 3 succeeded, 1 rejected, 3 blocked\n"+
+		require.Contains(t, r.stdout, "T+1m15s   step 5 (rec-005 enable_debug_mode) blocked, dependency not succeeded")
+		require.Contains(t, r.stdout, "run x rejected after 1m15s: 3 succeeded, 1 rejected, 3 blocked\n"+
 			"  step 4 (rec-004 restart_pod) rejected by deny: ")
 	})
 }
@@ -118,12 +126,12 @@ func TestAStepThatTakesTooLongFailsTheRun(t *testing.T) {
 
 func TestNobodyHereToDecideParksTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		args := incidents[0].with("run", "--handlers", "simulated", "--id", "x")
+		args := incidents[0].run("--id", "x")
 		r := remedy(t.Context(), strings.NewReader("y\n"), args...)
 		require.Equal(t, exitParked, r.code)
 		require.Empty(t, r.stderr)
-		require.Contains(t, r.stdout, "T+2m30s   the run is parked")
-		require.Contains(t, r.stdout, "run x parked after 2m30s: 3 pending, 1 waiting approval, 3 succeeded\n"+
+		require.Contains(t, r.stdout, "T+1m15s   the run is parked")
+		require.Contains(t, r.stdout, "run x parked after 1m15s: 3 pending, 1 waiting approval, 3 succeeded\n"+
 			"  step 4 (rec-004 restart_pod) waits for approval: ")
 
 		r = remedy(t.Context(), nil, append(args, "-o", "json")...)
@@ -158,9 +166,9 @@ func TestThePlanAsAWholeIsAskedFirst(t *testing.T) {
 
 func TestEarlyQuestionsAreDecidedWhileWorkRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := ok(t, incidents[0].with("run", "--handlers", "simulated", "--approve", "auto", "--ask", "early")...)
+		out := ok(t, incidents[0].run("--approve", "auto", "--ask", "early")...)
 		require.Contains(t, out, "T+0s      step 4 (rec-004 restart_pod) was approved by auto")
-		require.Contains(t, out, "T+2m30s   step 4 (rec-004 restart_pod) started")
+		require.Contains(t, out, "T+1m15s   step 4 (rec-004 restart_pod) started")
 	})
 }
 
@@ -201,8 +209,8 @@ func TestRunOomkillWithAPersonAtTheTerminal(t *testing.T) {
 		answer, want string
 		code         int
 	}{
-		{"y the leak is real\n", "T+3m30s   step 4 (rec-004 restart_pod) was approved by jane after 1m: the leak is real", exitOK},
-		{"n not now\n", "T+3m30s   step 4 (rec-004 restart_pod) was rejected by jane after 1m: not now", exitFailed},
+		{"y the leak is real\n", "T+2m15s   step 4 (rec-004 restart_pod) was approved by jane after 1m: the leak is real", exitOK},
+		{"n not now\n", "T+2m15s   step 4 (rec-004 restart_pod) was rejected by jane after 1m: not now", exitFailed},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			answers, person := io.Pipe()
@@ -210,10 +218,10 @@ func TestRunOomkillWithAPersonAtTheTerminal(t *testing.T) {
 			var stdout, stderr safeBuffer
 			code := make(chan int, 1)
 			go func() {
-				args := incidents[0].with("run", "--handlers", "simulated", "--approve", "terminal", "--by", "jane")
+				args := incidents[0].run("--approve", "terminal", "--by", "jane")
 				code <- run(t.Context(), args, answers, &stdout, &stderr)
 			}()
-			time.Sleep(3*time.Minute + 30*time.Second)
+			time.Sleep(2*time.Minute + 15*time.Second)
 			require.Contains(t, stderr.String(), "Approve step 4, restart_pod?", "a question never stands where a program reads")
 			require.NotContains(t, stdout.String(), "Approve step 4")
 			io.WriteString(person, test.answer)
@@ -225,7 +233,7 @@ func TestRunOomkillWithAPersonAtTheTerminal(t *testing.T) {
 
 func TestTheEndOfTheInputIsNoApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := remedy(t.Context(), strings.NewReader(""), incidents[0].with("run", "--handlers", "simulated", "--approve", "terminal", "--by", "jane")...)
+		r := remedy(t.Context(), strings.NewReader(""), incidents[0].run("--approve", "terminal", "--by", "jane")...)
 		require.Equal(t, exitFailed, r.code)
 		require.Contains(t, r.stdout, "was rejected by jane")
 	})
@@ -239,7 +247,7 @@ func TestTheAuthorOfAPlanCannotApproveIt(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			io.WriteString(person, "y\n")
 		}()
-		r := remedy(t.Context(), answers, incidents[0].with("run", "--handlers", "simulated", "--approve", "terminal", "--by", author)...)
+		r := remedy(t.Context(), answers, incidents[0].run("--approve", "terminal", "--by", author)...)
 		require.Equal(t, exitFailed, r.code)
 		require.NotContains(t, r.stdout, "(rec-004 restart_pod) started")
 	})
@@ -248,18 +256,18 @@ func TestTheAuthorOfAPlanCannotApproveIt(t *testing.T) {
 func TestInterruptEndsTheRunAndSaysWhatRan(t *testing.T) {
 	for _, output := range []string{"text", "json"} {
 		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
 			defer cancel()
-			r := remedy(ctx, nil, incidents[0].with("run", "--handlers", "simulated", "--id", "x", "-o", output)...)
+			r := remedy(ctx, nil, incidents[0].run("--id", "x", "-o", output)...)
 			require.Equal(t, exitInterrupted, r.code)
 			if output == "json" {
 				report := lastReport(t, r.stdout)
 				require.Equal(t, "interrupted", report["status"])
-				require.Equal(t, 90., report["makespanSeconds"])
+				require.Equal(t, 45., report["makespanSeconds"])
 				return
 			}
 			require.Equal(t, "interrupted: waiting for what runs; interrupt again to end at once\n", r.stderr)
-			require.Contains(t, r.stdout, "run x interrupted after 1m30s: ")
+			require.Contains(t, r.stdout, "run x interrupted after 45s: ")
 			require.Contains(t, r.stdout, "\n  step 1 (rec-001 collect_diagnostics) unknown: interrupted")
 			require.NotContains(t, r.stdout, "\n  step 2 (rec-002", "it had succeeded")
 			require.True(t, strings.HasSuffix(r.stdout, "  nothing was rolled back\n"))
@@ -273,7 +281,7 @@ func TestInterruptWhileAQuestionStands(t *testing.T) {
 		defer person.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 		defer cancel()
-		r := remedy(ctx, answers, incidents[0].with("run", "--handlers", "simulated", "--approve", "terminal", "--by", "jane")...)
+		r := remedy(ctx, answers, incidents[0].run("--approve", "terminal", "--by", "jane")...)
 		require.Equal(t, exitInterrupted, r.code)
 		require.True(t, strings.HasSuffix(r.stderr, "\n"), "the prompt's line is left")
 	})
@@ -283,7 +291,7 @@ func TestAFullDiskWhileARunGoesOn(t *testing.T) {
 	for _, output := range []string{"text", "json"} {
 		synctest.Test(t, func(t *testing.T) {
 			var stderr safeBuffer
-			code := run(t.Context(), incidents[1].with("run", "--handlers", "simulated", "-o", output), nil, full{}, &stderr)
+			code := run(t.Context(), incidents[1].run("-o", output), nil, full{}, &stderr)
 			require.Equal(t, exitUsage, code)
 			require.Contains(t, stderr.String(), "no space left on device")
 		})
@@ -294,7 +302,7 @@ func TestEventsAreWrittenAsTheyHappen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		go func() {
-			run(t.Context(), incidents[2].with("run", "--handlers", "simulated", "-o", "json"), nil, w, io.Discard)
+			run(t.Context(), incidents[2].run("-o", "json"), nil, w, io.Discard)
 			w.Close()
 		}()
 		for lines := bufio.NewScanner(r); lines.Scan(); {

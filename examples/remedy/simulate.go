@@ -160,7 +160,7 @@ func approvalWait(s executor.StepReport) time.Duration {
 	if s.Gate == nil || s.Gate.ReadyAt.IsZero() || s.Gate.DecidedAt.IsZero() {
 		return 0
 	}
-	return max(0, s.Gate.DecidedAt.Sub(s.Gate.ReadyAt))
+	return s.Gate.DecidedAt.Sub(s.Gate.ReadyAt)
 }
 
 // timeline turns a report into what package render draws.
