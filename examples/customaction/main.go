@@ -5,7 +5,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/actions/simulated"
 	"github.com/remedykit/remedy/approval"
-	"github.com/remedykit/remedy/approval/terminal"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor"
 	"github.com/remedykit/remedy/schema"
@@ -82,9 +80,17 @@ func (c *caches) flush(ctx context.Context, req *actions.Request, p flushParamet
 	return &actions.Result{Message: fmt.Sprintf("removed %d of %d keys", len(keys)-len(kept), len(keys))}, nil
 }
 
+// onCall stands for the people who decide; approval/terminal asks a real one.
+func onCall(_ context.Context, req *approval.Request) (*approval.Decision, error) {
+	d := &approval.Decision{Verdict: approval.Rejected, By: "on-call", Reason: "only flushes of a part of a cache"}
+	if req.Step != nil && req.Step.Action() == "flush_cache" && req.Step.Parameters().String("prefix") != "" {
+		d.Verdict, d.Reason = approval.Approved, "only a part of the cache goes"
+	}
+	return d, nil
+}
+
 func main() {
-	approver := terminal.New(os.Stdin, os.Stdout, cmp.Or(os.Getenv("USER"), "operator"))
-	if err := run(context.Background(), os.Stdout, approver); err != nil {
+	if err := run(context.Background(), os.Stdout, approval.ApproverFunc(onCall)); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -119,11 +125,14 @@ func run(ctx context.Context, out io.Writer, approver approval.Approver) error {
 		return err
 	}
 	for step := range report.Steps() {
-		message := ""
-		if step.Result != nil {
-			message = step.Result.Message
+		fmt.Fprintf(out, "%d %-6s %s", step.Number, step.ID, step.Status)
+		if step.Gate != nil {
+			fmt.Fprintf(out, ", %s by %s: %s", step.Gate.Verdict, step.Gate.By, step.Gate.Reason)
 		}
-		fmt.Fprintf(out, "%d %-7s %-9s %s\n", step.Number, step.ID, step.Status, message)
+		if step.Result != nil {
+			fmt.Fprintf(out, ", %s", step.Result.Message)
+		}
+		fmt.Fprintln(out)
 	}
 	return report.Err()
 }
