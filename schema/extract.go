@@ -192,7 +192,8 @@ func (p *parser) recommendations(list int32) {
 		switch {
 		case node.flags&flagOpen != 0 || node.kind == kindBad:
 		case p.isPlaceholder(i):
-			p.dropped(i)
+			p.tell(-1, "recommendations")
+			p.problem(CodeInvalidValue, i, `"..." stands for steps that were left out; write them all`, "")
 		case node.kind != kindObject:
 			p.tell(-1, "recommendations")
 			p.problem(CodeInvalidValue, i, "a step must be an object, not "+node.kind.what(), "")
@@ -321,16 +322,6 @@ func (p *parser) id(k int32, at int, r *Recommendation) {
 	}
 }
 
-// integer returns the number at node v when it is an integer.
-func (p *parser) integer(v int32) (int64, bool) {
-	if p.nodes[v].kind != kindNumber {
-		return 0, false
-	}
-	n, err := number(p.text(v))
-	i, ok := n.(int64)
-	return i, ok && err == nil
-}
-
 func (p *parser) duplicateIDs() {
 	first := make(map[string]int32, len(p.doc.Recommendations))
 	for i := range p.doc.Recommendations {
@@ -413,18 +404,18 @@ func (p *parser) target(object int32, at int) *Target {
 func (p *parser) dependencies(list int32) []string {
 	from := len(p.names)
 	for i := range p.items(list) {
+		if id, ok := p.dependency(i); ok {
+			p.names = append(p.names, id)
+			if p.nodes[i].kind == kindNumber {
+				p.numbers = append(p.numbers, i)
+			}
+			continue
+		}
 		switch got := p.nodes[i].kind; {
 		case p.isPlaceholder(i):
-			p.dropped(i)
-		case got == kindString:
-			p.names = append(p.names, p.text(i))
+			p.problem(CodeInvalidValue, i, `"..." stands for dependencies that were left out; name the id of each`, "")
 		case got == kindNumber:
-			if n, ok := p.integer(i); ok && n > 0 {
-				p.numbers = append(p.numbers, i)
-				p.names = append(p.names, strconv.FormatInt(n, 10))
-			} else {
-				p.problem(CodeInvalidValue, i, "a dependency must be a step's id, not "+quote(p.text(i)), "")
-			}
+			p.problem(CodeInvalidValue, i, "a dependency must be a step's id, not "+quote(p.text(i)), "")
 		case got != kindBad:
 			p.problem(CodeInvalidValue, i, "a dependency must be a step's id, not "+got.what(), "")
 		}

@@ -69,8 +69,8 @@ func TestPointersKeepTheDocumentsSpelling(t *testing.T) {
 	for _, tc := range []struct{ name, text, id, parameter, item, missing, noField string }{
 		{"canonical", `{"recommendations": [{"id": "a", "action": "x", "parameters": {"n": ["...", 1, 2]}}]}`,
 			"/recommendations/0/id", "/recommendations/0/parameters/n", "/recommendations/0/parameters/n/2", "/recommendations/0/parameters", "/recommendations/0"},
-		{"synonyms", `{"steps": ["...", {"stepNumber": 1, "action_type": "x", "params": {"n": [1, "...", 2]}}]}`,
-			"/steps/1/stepNumber", "/steps/1/params/n", "/steps/1/params/n/2", "/steps/1/params", "/steps/1"},
+		{"synonyms", `{"steps": [{"stepNumber": 1, "action_type": "x", "params": {"n": [1, "...", 2]}}]}`,
+			"/steps/0/stepNumber", "/steps/0/params/n", "/steps/0/params/n/2", "/steps/0/params", "/steps/0"},
 		{"bare list", `[{"id": "a", "action": "x", "Parameters": {"n": [1, 2]}}]`,
 			"/0/id", "/0/Parameters/n", "/0/Parameters/n/1", "/0/Parameters", "/0"},
 		{"manifest", `{"apiVersion": "workflowexecution.kubernaut.ai/v1alpha1", "kind": "WorkflowExecution", "spec": {"workflowDefinition": {"steps": [
@@ -90,6 +90,16 @@ func TestPointersKeepTheDocumentsSpelling(t *testing.T) {
 			require.Empty(t, doc.Pointer(1, "id"))
 			require.Equal(t, doc.Pointer(0, "parameters", "n"), doc.Pointer(0, "parameters", "n", "x"))
 		})
+	}
+}
+
+// What could not be read as a dependency has no place in the list.
+func TestPointersOfDependenciesCountWhatWasRead(t *testing.T) {
+	doc, err := schema.Parse([]byte(`[{"id": "a", "action": "x", "dependencies": ["...", 0.5, "b", null, 7, {}, "c"]}]`))
+	require.Error(t, err)
+	for k, want := range []string{"b", "7", "c"} {
+		require.Equal(t, want, doc.Recommendations[0].Dependencies[k])
+		require.Equal(t, fmt.Sprintf("/0/dependencies/%d", 2*k+2), doc.Pointer(0, "dependencies", fmt.Sprint(k)))
 	}
 }
 

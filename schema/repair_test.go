@@ -57,8 +57,9 @@ func TestRepairsAreListedWithKindAndPlace(t *testing.T) {
 		{"prose with brackets", "Here is {the plan} [1] for {\"you\"}: [{\"id\": \"a\", \"action\": \"x\"}] That was {it}.",
 			[]string{"1:1 surrounding-text ", "1:37 alias ", "1:66 surrounding-text "}},
 		{"another object in front", "Input {\"alert\": \"OOM\"} gives {\"recommendations\": [{\"id\": \"a\", \"action\": \"x\"}]}", []string{"1:1 surrounding-text "}},
-		{"placeholder step", `{"recommendations": ["...", {"id": "a", "action": "x", "dependencies": ["..."]}, "..."]}`,
-			[]string{"1:22 placeholder /recommendations/0", "1:73 placeholder /recommendations/1/dependencies/0", "1:82 placeholder /recommendations/2"}},
+		{"placeholders in parameters", `{"recommendations": [{"id": "a", "action": "x", "parameters": {"l": ["...", 1, ["..."]], "o": {"l": ["..."]}}}]}`,
+			[]string{"1:70 placeholder /recommendations/0/parameters/l/0", "1:81 placeholder /recommendations/0/parameters/l/2/0",
+				"1:102 placeholder /recommendations/0/parameters/o/l/0"}},
 		{"byte order mark", "\ufeff{\"recommendations\": [{\"id\": \"a\", \"action\": \"x\"}]}", nil},
 		{"three dots elsewhere", `{"recommendations": [{"id": "a", "action": "x", "description": "...", "parameters": {"a": "..."}}]}`, nil},
 	} {

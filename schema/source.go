@@ -155,7 +155,7 @@ func (d *Document) Pointer(i int, field string, path ...string) string {
 		case kindArray:
 			k, err := strconv.Atoi(token)
 			for item := range t.items(value) {
-				if err != nil || t.isPlaceholder(item) {
+				if err != nil || !t.isRead(item, want) {
 					continue
 				}
 				if k--; k < 0 {

@@ -118,6 +118,34 @@ func (t *tape) isPlaceholder(i int32) bool {
 	return t.text(i) == "..."
 }
 
+// integer returns the number at node i when it is an integer.
+func (t *tape) integer(i int32) (int64, bool) {
+	if t.nodes[i].kind != kindNumber {
+		return 0, false
+	}
+	v, err := number(t.text(i))
+	n, ok := v.(int64)
+	return n, ok && err == nil
+}
+
+// dependency returns the id that an item of a list of dependencies names; a number names the step with that number.
+func (t *tape) dependency(i int32) (id string, ok bool) {
+	if t.nodes[i].kind == kindString && !t.isPlaceholder(i) {
+		return t.text(i), true
+	}
+	n, ok := t.integer(i)
+	return strconv.FormatInt(n, 10), ok && n > 0
+}
+
+// isRead tells whether a list item is among what was read of the list.
+func (t *tape) isRead(i int32, f field) bool {
+	if f == fieldDependencies {
+		_, ok := t.dependency(i)
+		return ok
+	}
+	return !t.isPlaceholder(i)
+}
+
 // maxPointer bounds a pointer's length, so that long names and many problems do not multiply. What lies deeper than
 // that gets the pointer of a value around it.
 const maxPointer = 1024
