@@ -178,7 +178,7 @@ func (m *machine) nextAsk() (step int32, ok bool) {
 func (m *machine) finished() bool { return m.open == 0 }
 
 // idle tells whether the run waits for people only.
-func (m *machine) idle() bool { return m.running == 0 && m.waiting > 0 }
+func (m *machine) idle() bool { return m.running == 0 && m.waiting > 0 && m.ready.least() < 0 }
 
 // deadline is when the run's clock runs out, if nothing else happens before.
 func (m *machine) deadline() time.Duration {

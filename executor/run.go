@@ -43,6 +43,7 @@ type Run struct {
 	slab      []attempt // attempts not used yet
 	busy      *worker   // those that have an attempt
 	idle      *worker
+	helping   bool // a worker is on its way to a ready step
 	asks      map[int32]*ask
 	openAsks  []*ask
 	live      int           // workers that have not been abandoned
@@ -98,9 +99,9 @@ func (r *Run) start() {
 	r.startedAt = time.Now()
 	r.mu.Lock()
 	r.tellLocked(Event{Kind: EventRunStarted, Status: string(RunRunning)}, 0)
-	chain := r.dispatchLocked(0, nil)
+	helper := r.helperLocked()
 	r.unlock()
-	r.spawn(chain)
+	r.spawn(helper)
 }
 
 // ID is the run's id.
@@ -146,11 +147,11 @@ func (r *Run) cancel(reason string) error {
 		r.stopped = reason
 		r.haltLocked(ReasonRunCancelled, now)
 	}
-	chain := r.dispatchLocked(now, nil)
+	helper := r.helperLocked()
 	r.awake = false
 	r.pokeLocked()
 	r.unlock()
-	r.spawn(chain)
+	r.spawn(helper)
 	return nil
 }
 

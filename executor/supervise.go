@@ -19,7 +19,7 @@ func (r *Run) supervise(lent bool) {
 	interrupt := r.ctx.Done()
 	for {
 		t := r.turn()
-		r.spawn(t.chain)
+		r.spawn(t.helper)
 		for _, a := range t.asks {
 			r.group.Go(func() error {
 				r.announce(a)
@@ -60,7 +60,7 @@ func (r *Run) supervise(lent bool) {
 
 // A turn is what the supervisor has to do outside the lock.
 type turn struct {
-	chain    *worker
+	helper   *worker
 	asks     []*ask
 	events   []Event
 	alarm    time.Duration // from now
@@ -85,7 +85,7 @@ func (r *Run) turn() turn {
 	r.closeLocked(now)
 
 	var t turn
-	t.chain = r.dispatchLocked(now, nil)
+	t.helper = r.helperLocked()
 	t.asks = r.askLocked(now)
 	r.collectLocked()
 	over := r.m.finished() && r.live == 0
@@ -223,11 +223,11 @@ func (r *Run) answered(a *ask, d *approval.Decision, err error) {
 	} else {
 		r.decideLocked(a, *d, now)
 	}
-	chain := r.dispatchLocked(now, nil)
+	helper := r.helperLocked()
 	r.awake = false // the supervisor must see that the call has ended
 	r.pokeLocked()
 	r.unlock()
-	r.spawn(chain)
+	r.spawn(helper)
 }
 
 // admitLocked refuses an answer of an Approver that is none.
@@ -296,16 +296,16 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	default:
 		err = r.identityErr(d.By)
 	}
-	var chain *worker
+	var helper *worker
 	if err == nil {
 		r.decideLocked(a, d, now)
-		chain = r.dispatchLocked(now, nil)
+		helper = r.helperLocked()
 		r.parkLocked(r.isParked && r.m.idle() && !r.m.finished(), now)
 		r.awake = false
 		r.pokeLocked()
 	}
 	r.unlock()
-	r.spawn(chain)
+	r.spawn(helper)
 	return err
 }
 

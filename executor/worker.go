@@ -23,14 +23,28 @@ type worker struct {
 	attempt    *attempt      // nil while it has none
 	killAt     time.Duration // when it is abandoned
 	prev, next *worker       // in Run.busy; next also links Run.idle
-	spawned    *worker       // the next of those to be given a goroutine
 	stopped    Reason        // why the run told the attempt to end
 	abandoned  bool
 }
 
+// help is what a new goroutine does: it takes the first step that is ready, has another one help if there are more, and
+// works. So steps start one goroutine after another within a microsecond or so each, and when steps take less than that
+// the goroutines that are there already do the work of those that need not be started.
+func (r *Run) help(w *worker) {
+	r.mu.Lock()
+	r.helping = false
+	a := r.claimLocked(r.now(), w)
+	helper := r.helperLocked()
+	r.pokeLocked()
+	r.unlock()
+	r.spawn(helper)
+	if a != nil {
+		r.work(w, a)
+	}
+}
+
 // work carries out the worker's attempt, and goes on with steps that are ready when it ends.
-func (r *Run) work(w *worker) {
-	a := w.attempt
+func (r *Run) work(w *worker, a *attempt) {
 	defer func() {
 		if a == nil {
 			return
@@ -38,8 +52,8 @@ func (r *Run) work(w *worker) {
 		// The handler ended this goroutine: another one takes over.
 		gone, err := a, &PanicError{Stack: debug.Stack()}
 		r.group.Go(func() error {
-			if r.ended(w, gone, nil, err) != nil {
-				r.work(w)
+			if next := r.ended(w, gone, nil, err); next != nil {
+				r.work(w, next)
 			}
 			return nil
 		})
@@ -56,16 +70,16 @@ func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *atte
 	w.endedAt, w.end = r.now(), outcome{res, err}
 	a.finish()
 	if r.mu.TryLock() {
-		var chain *worker
-		var next *attempt
-		if !w.abandoned {
-			r.endLocked(w)
-			chain = r.dispatchLocked(r.emptyLocked(w.endedAt), w)
-			next = w.attempt
-			r.pokeLocked()
+		if w.abandoned {
+			r.unlock()
+			return nil
 		}
+		r.endLocked(w)
+		next := r.claimLocked(r.emptyLocked(w.endedAt), w)
+		helper := r.helperLocked()
+		r.pokeLocked()
 		r.unlock()
-		r.spawn(chain)
+		r.spawn(helper)
 		return next
 	}
 	for {
@@ -118,10 +132,11 @@ func (r *Run) emptyLocked(now time.Duration) time.Duration {
 func (r *Run) unlock() {
 	r.mu.Unlock()
 	for r.inbox.Load() != nil && r.mu.TryLock() {
-		chain := r.dispatchLocked(r.emptyLocked(0), nil)
+		r.emptyLocked(0)
+		helper := r.helperLocked()
 		r.pokeLocked()
 		r.mu.Unlock()
-		r.spawn(chain)
+		r.spawn(helper)
 	}
 }
 
@@ -147,55 +162,53 @@ func (w *worker) judge() (Status, Reason) {
 	return Failed, ReasonHandlerError
 }
 
-// dispatchLocked starts every step that may start now. The first goes to self, a worker that has just ended an attempt
-// (nil when there is none), and the others to workers that it returns as a chain for spawn.
-func (r *Run) dispatchLocked(now time.Duration, self *worker) (chain *worker) {
-	last := &chain
-	for {
-		i, ok := r.m.next()
-		if !ok {
-			break
-		}
-		r.m.apply(fact{kind: factStarted, step: i, at: now})
-		w := self
-		if w == nil {
-			w = r.workerLocked()
-			*last = w
-			last = &w.spawned
-		}
-		self = nil
-		w.attempt, w.stopped = r.attemptLocked(i, now), ReasonNone
-		if w.killAt = w.attempt.deadline() + r.config.Grace; w.killAt < r.nextKill {
-			r.nextKill = w.killAt
-		}
+// claimLocked starts the step that goes first, and gives it to a worker, who becomes idle when there is none.
+func (r *Run) claimLocked(now time.Duration, w *worker) *attempt {
+	i, ok := r.m.next()
+	if !ok {
+		r.releaseLocked(w)
+		return nil
 	}
-	if self != nil {
-		r.releaseLocked(self)
+	r.m.apply(fact{kind: factStarted, step: i, at: now})
+	if w.attempt == nil {
+		if w.next = r.busy; w.next != nil {
+			w.next.prev = w
+		}
+		r.busy = w
+		r.live++
 	}
-	return chain
+	w.attempt, w.stopped = r.attemptLocked(i, now), ReasonNone
+	if w.killAt = w.attempt.deadline() + r.config.Grace; w.killAt < r.nextKill {
+		r.nextKill = w.killAt
+	}
+	return w.attempt
 }
 
-// releaseLocked makes a worker idle.
-func (r *Run) releaseLocked(w *worker) {
-	r.unlinkLocked(w)
-	w.attempt, w.end, w.next = nil, outcome{}, r.idle
-	r.idle = w
-}
-
-// workerLocked returns a worker that is busy from now on.
-func (r *Run) workerLocked() *worker {
+// helperLocked returns a worker for spawn when a step is ready and nobody is on the way to it.
+func (r *Run) helperLocked() *worker {
+	if r.helping {
+		return nil
+	}
+	if _, ok := r.m.next(); !ok {
+		return nil
+	}
+	r.helping = true
 	if r.idle == nil {
 		r.idle = r.executor.pool.take(r.m.open)
 	}
 	w := r.idle
-	r.idle = w.next
+	r.idle, w.next = w.next, nil
 	w.run = r
-	if w.next = r.busy; w.next != nil {
-		w.next.prev = w
-	}
-	r.busy = w
-	r.live++
 	return w
+}
+
+// releaseLocked makes a worker idle.
+func (r *Run) releaseLocked(w *worker) {
+	if w.attempt != nil {
+		r.unlinkLocked(w)
+	}
+	w.attempt, w.end, w.next = nil, outcome{}, r.idle
+	r.idle = w
 }
 
 // unlinkLocked takes a worker from the busy ones.
@@ -225,12 +238,10 @@ func (r *Run) attemptLocked(i int32, now time.Duration) *attempt {
 	return a
 }
 
-// spawn gives each worker of a chain a goroutine.
-func (r *Run) spawn(chain *worker) {
-	for chain != nil {
-		w := chain
-		chain, w.spawned = w.spawned, nil
-		r.group.Go(w.loop)
+// spawn gives a helper its goroutine; nil is nobody.
+func (r *Run) spawn(helper *worker) {
+	if helper != nil {
+		r.group.Go(helper.loop)
 	}
 }
 
@@ -266,7 +277,7 @@ func (p *pool) take(open int) *worker {
 		if w == nil {
 			w = &worker{}
 			w.loop = func() error {
-				w.run.work(w)
+				w.run.help(w)
 				return nil
 			}
 		} else {
