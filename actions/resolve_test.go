@@ -3,6 +3,7 @@ package actions_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -259,6 +260,23 @@ func TestMatchAllAlertNamesAreRefused(t *testing.T) {
 	}
 }
 
+// Each of these is compiled in milliseconds, and a document has room for thousands.
+func TestPatternsInAListAreBounded(t *testing.T) {
+	alerts := func(pattern string, n int) string {
+		list, err := json.Marshal(map[string]any{"alerts": slices.Repeat([]string{pattern}, n)})
+		require.NoError(t, err)
+		_, doc := resolve(t, "correlate_alerts", string(list), "")
+		if doc.Err() == nil {
+			return ""
+		}
+		return doc.Problems[0].Message
+	}
+	require.Empty(t, alerts("a|b", 64))
+	require.Equal(t, "alerts has more than 64 patterns; name what is meant", alerts("a|b", 100_000))
+	require.Contains(t, alerts(strings.Repeat("a{1000}", 36), 4000), "is refused")
+	require.Empty(t, alerts("KubePodCrashLooping", 10_000))
+}
+
 func TestQuantitiesAreReadAsKubernetesReadsThem(t *testing.T) {
 	accepted := func(q string) bool {
 		params, err := json.Marshal(map[string]any{"namespace": "a", "pvc": "p", "size": q})
@@ -432,6 +450,7 @@ func TestHostileParametersCostLittle(t *testing.T) {
 		doc, err := schema.Parse([]byte(b.String()))
 		require.NoError(t, err)
 		actions.Canonical().Lookup(action).Resolve(doc, 0, "")
+		require.Equal(t, severity == schema.SeverityError, doc.Err() != nil)
 		require.Len(t, doc.Problems, 33)
 		more := doc.Problems[0] // placed at the parameters, before all of them
 		require.Equal(t, schema.CodeLimitExceeded, more.Code)
@@ -477,6 +496,7 @@ func TestProblemsPointAtWhatTheDocumentSays(t *testing.T) {
 	doc, err := schema.Parse([]byte(text))
 	require.NoError(t, err)
 	actions.Canonical().Lookup("scale_deployment").Resolve(doc, 0, "")
+	require.Error(t, doc.Err())
 	var got []string
 	for _, p := range doc.Problems {
 		got = append(got, fmt.Sprintf("%d:%d %s %s", p.Line, p.Column, p.Code, p.Pointer))
@@ -494,6 +514,7 @@ func TestProblemsPointAtWhatTheDocumentSays(t *testing.T) {
 }}]}`))
 	require.NoError(t, err)
 	actions.Canonical().Lookup("cordon_node").Resolve(doc, 0, "")
+	require.Error(t, doc.Err())
 	got = nil
 	for _, p := range doc.Problems {
 		got = append(got, fmt.Sprintf("%d:%d %s %s", p.Line, p.Column, p.Code, p.Pointer))

@@ -157,8 +157,14 @@ func (p *Parameter) listValue(v any, needed bool) (canonical any, problem string
 	case PathList:
 		item = Path
 	}
+	patterns := 0
 	for i, s := range out {
+		if len(p.Refuse) > 0 && isPattern(s) {
+			patterns++
+		}
 		switch {
+		case patterns > mostPatterns:
+			return nil, fmt.Sprintf("%s has more than %d patterns; name what is meant", p.Name, mostPatterns)
 		case strings.TrimSpace(s) == "":
 			return nil, fmt.Sprintf("item %d of %s is blank", i+1, p.Name)
 		case !fits(item, s):
@@ -206,13 +212,18 @@ func (p *Parameter) refuses(s string) bool {
 	return slices.Contains(p.Refuse, s) || matchesAll(s)
 }
 
+// mostPatterns bounds how many patterns of one list are compiled.
+const mostPatterns = 64
+
+func isPattern(s string) bool { return strings.ContainsAny(s, `*+?{[(|\^$`) }
+
 // matchesAll tells whether s is a pattern, by wildcards or as a regular expression, that matches names which have
-// nothing in common. It errs on the side of yes.
+// nothing in common. It errs on the side of yes, and says so of counted repetition, which is dear to compile.
 func matchesAll(s string) bool {
-	if !strings.ContainsAny(s, `*+?{[(|\^$`) {
+	if !isPattern(s) {
 		return false
 	}
-	if len(s) > 256 || strings.Trim(s, "*?") == "" {
+	if len(s) > 256 || strings.Contains(s, "{") || strings.Trim(s, "*?") == "" {
 		return true
 	}
 	re, err := regexp.Compile(`(?s)\A(?:` + s + `)\z`)

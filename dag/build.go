@@ -78,23 +78,13 @@ type builder struct {
 	index map[string]int32
 	graph *Graph
 	// sound tells that every dependency was found and none is part of a cycle, so that a missing path means something.
-	sound    bool
-	search   *search
-	writers  [][]int
-	data     []Edge
-	problems int
+	sound   bool
+	search  *search
+	writers [][]int
+	data    []Edge
 }
 
-// maxProblems bounds how many errors Build reports of one document.
-const maxProblems = 1000
-
 func (b *builder) problem(i int, code schema.Code, pointer, suggestion, format string, args ...any) {
-	b.problems++
-	if b.problems == maxProblems {
-		code, suggestion, format, args = schema.CodeLimitExceeded, "", "there are more problems than these %d; mend them first", []any{maxProblems}
-	} else if b.problems > maxProblems {
-		return
-	}
 	b.doc.Report(schema.Problem{
 		Code: code, Message: fmt.Sprintf(format, args...), Step: b.validID(i), Pointer: pointer, Suggestion: suggestion,
 	})

@@ -2,6 +2,7 @@ package dag
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ func (b *builder) joinSteps() {
 	budget := maxComparisons
 	last := make([]int32, len(b.steps)) // last[d] is the number of the last step that was found to depend on d
 	for i := range b.steps {
-		wrong := 0
+		wrong, severity := 0, schema.SeverityWarning
 		for k, id := range b.doc.Recommendations[i].Dependencies {
 			d, ok := b.index[id]
 			switch {
@@ -39,6 +40,9 @@ func (b *builder) joinSteps() {
 				b.sound = false
 			}
 			if wrong++; wrong > maxListProblems {
+				if !ok || int(d) == i {
+					severity = schema.SeverityError
+				}
 				continue
 			}
 			at := b.doc.Pointer(i, "dependencies", strconv.Itoa(k))
@@ -52,8 +56,8 @@ func (b *builder) joinSteps() {
 			}
 		}
 		if more := wrong - maxListProblems; more > 0 {
-			b.problem(i, schema.CodeLimitExceeded, b.doc.Pointer(i, "dependencies"), "",
-				"%d more entries of this list are wrong; mend the others first", more)
+			b.doc.Report(schema.Problem{Code: schema.CodeLimitExceeded, Severity: severity, Step: b.validID(i), Pointer: b.doc.Pointer(i, "dependencies"),
+				Message: fmt.Sprintf("%d more entries of this list are wrong; mend the others first", more)})
 		}
 	}
 	b.graph = NewGraph(len(b.steps), edges)

@@ -33,9 +33,11 @@ func TestLoad_bounds_what_it_says_of_one_list(t *testing.T) {
 		"references": `[{"id": "a", "action": "collect_diagnostics", "parameters": {"type": "heap_dump", "pod": "x"}}, {"id": "b", "action": "notify_only", "parameters": {"attachments": [` + references.String() + `"a"]}}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			problems := problemsOf(t, text)
-			require.LessOrEqual(t, len(problems), 65)
-			require.GreaterOrEqual(t, len(problems), 32)
+			doc, _ := schema.Parse([]byte(text))
+			_, err := dag.Build(doc, actions.Canonical())
+			require.Equal(t, name != "repeated", err != nil) // a repetition is a warning, however many there are
+			require.LessOrEqual(t, len(doc.Problems), 65)
+			require.GreaterOrEqual(t, len(doc.Problems), 32)
 		})
 	}
 }
@@ -50,7 +52,7 @@ func TestLoad_bounds_what_it_says_of_one_document(t *testing.T) {
 	require.Len(t, problems, 1000)
 	last := problems[len(problems)-1]
 	require.Equal(t, schema.CodeLimitExceeded, last.Code)
-	require.Contains(t, last.Message, "there are more problems")
+	require.Contains(t, last.Message, "there are more")
 }
 
 func TestLoad_returns_what_the_reader_says_when_there_is_nothing_to_build(t *testing.T) {

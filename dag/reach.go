@@ -11,7 +11,7 @@ func (g *Graph) Reaches(a, b int) bool {
 	if g.place[a] >= g.place[b] || g.level[a] >= g.level[b] {
 		return false
 	}
-	return newSearch(g).reaches(int32(a), int32(b))
+	return newSearch(g).ancestors(int32(b), g.place[a], g.level[a], func(i int32) bool { return i == int32(a) })
 }
 
 // A search walks a graph again and again without clearing what it noted: a mark counts only for the walk that made it.
@@ -21,15 +21,40 @@ type search struct {
 	wanted []int32 // likewise; only while reducing
 	walk   int32
 	stack  []int32
+	rows   []uint64 // bit a of row b: a is an ancestor of b; nil until it is asked for
 }
 
 func newSearch(g *Graph) *search { return &search{g: g, marks: make([]int32, g.Len())} }
 
 func (s *search) marked(i int32) bool { return s.marks[i] == s.walk }
 
+// mostRows is up to how many nodes all ancestors of all nodes are kept, in 2 MB at most: however dense such a graph is,
+// any number of questions then costs what one walk for each node would.
+const mostRows = 1 << 12
+
 // reaches is Graph.Reaches for nodes that differ.
 func (s *search) reaches(a, b int32) bool {
+	if n := s.g.Len(); n <= mostRows {
+		words := (n + 63) / 64
+		if s.rows == nil {
+			s.fill(words)
+		}
+		return s.rows[int(b)*words+int(a>>6)]>>(a&63)&1 == 1
+	}
 	return s.ancestors(b, s.g.place[a], s.g.level[a], func(i int32) bool { return i == a })
+}
+
+func (s *search) fill(words int) {
+	s.rows = make([]uint64, s.g.Len()*words)
+	for _, b := range s.g.order {
+		row := s.rows[int(b)*words:][:words]
+		for _, p := range s.g.Predecessors(int(b)) {
+			for k, w := range s.rows[int(p)*words:][:words] {
+				row[k] |= w
+			}
+			row[p>>6] |= 1 << (p & 63)
+		}
+	}
 }
 
 // ancestors marks the ancestors of b that do not stand before place in the order, without going on from those at

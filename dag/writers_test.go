@@ -103,3 +103,27 @@ func TestRestart_is_redundant_only_when_nothing_between_would_be_picked_up(t *te
 	gated := load(t, `[{"id": "a", `+roll+`, "requiresApproval": true}, {"id": "z", `+roll+`, "dependencies": ["a"], "requiresApproval": true}]`)
 	require.NotContains(t, gated.Warnings()[0].Message, "too late", "the first restart was asked for as well")
 }
+
+// Small graphs and large ones are searched in different ways.
+func TestWriters_are_found_in_plans_of_any_size(t *testing.T) {
+	for _, n := range []int{100, 5000} {
+		doc := &schema.Document{}
+		for i := range n {
+			r := schema.Recommendation{ID: fmt.Sprint(i), Action: "notify_only"}
+			if i > 0 && i != n/2 {
+				r.Dependencies = []string{fmt.Sprint(i - 1)}
+			}
+			if i == 0 || i == n/2-1 || i == n-1 {
+				r.Action, r.Parameters = "cordon_node", map[string]any{"node": "a"}
+			}
+			doc.Recommendations = append(doc.Recommendations, r)
+		}
+		p, err := dag.Build(doc, actions.Canonical())
+		require.NoError(t, err)
+		require.Equal(t, [][]int{{0, n/2 - 1, n - 1}}, p.Writers())
+		require.Len(t, p.Warnings(), 2)
+		for _, w := range p.Warnings() {
+			require.Equal(t, fmt.Sprint(n-1), w.Step, "the first two are ordered")
+		}
+	}
+}

@@ -26,6 +26,9 @@ type Document struct {
 	strict bool
 	// source finds positions; nil for a document built by hand.
 	source *source
+	// errors and warnings count what later stages reported; unordered tells that it is not in its place yet.
+	errors, warnings int
+	unordered        bool
 }
 
 // A Recommendation is one step of the document, as the document says it: parameter names keep the document's

@@ -133,20 +133,19 @@ func (p *parser) lead() int {
 	return p.space(pos)
 }
 
-// nextFence returns the next ``` that starts a line (or the source) or opens a JSON block within one, -1 when there is
-// none.
+// nextFence returns the next ``` that starts a line, indented or quoted as it may be, -1 when there is none.
 func nextFence(src string, from int) int {
+	line := strings.LastIndexByte(src[:from], '\n') + 1
 	for {
-		i := strings.Index(src[from:], "```")
-		if i < 0 {
-			return -1
-		}
-		i += from
-		line := strings.LastIndexByte(src[:i], '\n') + 1
-		if strings.TrimLeft(src[line:i], " \t>") == "" {
+		indent := len(src[line:]) - len(strings.TrimLeft(src[line:], " \t>"))
+		if i := line + indent; i >= from && strings.HasPrefix(src[i:], "```") {
 			return i
 		}
-		from = i + 3
+		next := strings.IndexByte(src[line:], '\n')
+		if next < 0 {
+			return -1
+		}
+		line += next + 1
 	}
 }
 

@@ -129,8 +129,12 @@ func (p *parser) repaired(kind RepairKind, i int32, message string) {
 	p.add(finding{repair: kind, node: i, off: p.nodes[i].off, message: message})
 }
 
-// maxFindings bounds how much is said of one document.
-const maxFindings = 1000
+const (
+	// maxFindings bounds how many problems are listed of one document.
+	maxFindings = 1000
+	// repairsPerStep bounds the repairs: a step in the other dialect, all its names in snake_case, has fewer.
+	repairsPerStep = 32
+)
 
 // finish gives the findings their positions and the document its source.
 func (p *parser) finish() (*Document, error) {
@@ -138,34 +142,49 @@ func (p *parser) finish() (*Document, error) {
 	d.strict = p.strict
 	d.source = &source{tape: p.tape, positions: p.positions}
 	slices.SortStableFunc(p.found, func(a, b finding) int { return int(a.off) - int(b.off) })
-	if len(p.found) > maxFindings {
-		last := finding{code: CodeLimitExceeded, node: none, off: p.found[maxFindings].off,
-			message: fmt.Sprintf("there are %d more problems and repairs from here on; mend those before first", len(p.found)-maxFindings)}
-		p.found = append(p.found[:maxFindings], last)
-	}
+	maxRepairs := max(maxFindings, p.limits.Steps*repairsPerStep)
+	left, first := 0, finding{}
 	for _, f := range p.found {
+		isRepair := f.repair != "" && !p.strict
+		if isRepair && len(d.Repairs) == maxRepairs || !isRepair && len(d.Problems) == maxFindings {
+			if left++; left == 1 {
+				first = f
+			}
+			continue
+		}
 		line, column := d.source.positions().at(f.off)
-		if f.repair != "" && !p.strict {
+		if isRepair {
 			d.Repairs = append(d.Repairs, Repair{Kind: f.repair, Message: f.message, Pointer: p.pointer(f.node), Line: line, Column: column})
 			continue
 		}
-		q := Problem{Code: f.code, Severity: SeverityError, Message: f.message, Step: p.stepOf(f.node), Pointer: p.pointer(f.node),
-			Line: line, Column: column, Suggestion: f.suggestion}
-		switch f.repair {
-		case "":
-		case RepairComment, RepairTrailingComma, RepairCodeFence, RepairSurroundingText:
-			q.Code = CodeInvalidJSON
-			q.Message = strictMessage[f.repair]
-		default:
-			q.Code = CodeRepairRefused
-			q.Message += ", which strict reading refuses"
-		}
-		if f.warning {
-			q.Severity = SeverityWarning
-		}
-		d.Problems = append(d.Problems, q)
+		d.Problems = append(d.Problems, p.asProblem(f, line, column))
+	}
+	if left > 0 {
+		line, column := d.source.positions().at(first.off)
+		d.Problems = append(d.Problems, Problem{Code: CodeLimitExceeded, Severity: SeverityError, Line: line, Column: column,
+			Message: fmt.Sprintf("%d problems and repairs from here on are not listed; mend those that are first", left)})
+		d.unordered = true
 	}
 	return d, d.Err()
+}
+
+// asProblem makes a problem of a finding, also of a repair that strict reading refuses.
+func (p *parser) asProblem(f finding, line, column int) Problem {
+	q := Problem{Code: f.code, Severity: SeverityError, Message: f.message, Step: p.stepOf(f.node), Pointer: p.pointer(f.node),
+		Line: line, Column: column, Suggestion: f.suggestion}
+	switch f.repair {
+	case "":
+	case RepairComment, RepairTrailingComma, RepairCodeFence, RepairSurroundingText:
+		q.Code = CodeInvalidJSON
+		q.Message = strictMessage[f.repair]
+	default:
+		q.Code = CodeRepairRefused
+		q.Message += ", which strict reading refuses"
+	}
+	if f.warning {
+		q.Severity = SeverityWarning
+	}
+	return q
 }
 
 // strictMessage says of a repair that strict reading refuses what it would have dropped.

@@ -137,6 +137,17 @@ func TestLaterStagesReportInTheOrderOfTheDocument(t *testing.T) {
 	require.Equal(t, "3:29: warning: unknown-field: a step has no field \"extra\"; it is ignored", doc.Problems[2].String())
 	require.Equal(t, []schema.RepairKind{schema.RepairAlias, schema.RepairNamespace}, []schema.RepairKind{doc.Repairs[0].Kind, doc.Repairs[1].Kind})
 
+	for range 5000 {
+		doc.Report(schema.Problem{Code: schema.CodeWriteConflict, Severity: schema.SeverityWarning, Message: "of many", Pointer: "/recommendations/0"})
+	}
+	doc.Report(schema.Problem{Code: schema.CodeUnknownAction, Message: "late", Step: "no id\n", Pointer: "/recommendations/1/action"})
+	require.ErrorContains(t, doc.Err(), "late")
+	require.Len(t, doc.Problems, 1004)
+	require.Equal(t, schema.CodeLimitExceeded, doc.Problems[999].Code)
+	require.Equal(t, schema.SeverityWarning, doc.Problems[999].Severity)
+	require.Equal(t, schema.Problem{Code: schema.CodeUnknownAction, Severity: schema.SeverityError, Message: "late",
+		Pointer: "/recommendations/1/action", Line: 3, Column: 24}, doc.Problems[1002])
+
 	strict, err := schema.Parse(text, schema.Strict())
 	require.NoError(t, err)
 	strict.Repaired(schema.Repair{Kind: schema.RepairNamespace, Message: "a namespace was filled in", Pointer: "/recommendations/1"})

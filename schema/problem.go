@@ -122,8 +122,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Err returns an [Error] when a problem of d is of severity error, else nil.
+// Err returns an [Error] when a problem of d is of severity error, else nil. It also puts what later stages have
+// reported in the order of the document.
 func (d *Document) Err() error {
+	if d.unordered {
+		slices.SortStableFunc(d.Problems, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
+		slices.SortStableFunc(d.Repairs, func(a, b Repair) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
+		d.unordered = false
+	}
 	for _, p := range d.Problems {
 		if p.Severity == SeverityError {
 			return &Error{Problems: slices.Clone(d.Problems)}
@@ -133,34 +139,37 @@ func (d *Document) Err() error {
 }
 
 // Report adds a problem that a later stage found. Line and column are filled in from the pointer, or from the nearest
-// value around it that the document has; an empty severity is an error; problems stay ordered by position.
+// value around it that the document has; an empty severity is an error. Problems are in the order of the document
+// again once [Document.Err] is called. After a thousand errors, or warnings, nothing more is listed but that there are more.
 func (d *Document) Report(p Problem) {
-	if p.Severity == "" {
+	reported := &d.errors
+	if p.Severity == SeverityWarning {
+		reported = &d.warnings
+	} else {
 		p.Severity = SeverityError
 	}
+	if *reported++; *reported > maxFindings {
+		return
+	}
+	if *reported == maxFindings {
+		p = Problem{Code: CodeLimitExceeded, Severity: p.Severity, Pointer: p.Pointer,
+			Message: "there are more than can be listed: mend what is listed first"}
+	}
+	if !validID(p.Step) {
+		p.Step = ""
+	}
 	p.Line, p.Column = d.Position(p.Pointer)
-	d.Problems = insert(d.Problems, p, func(a, b Problem) int { return comparePositions(a.Line, a.Column, b.Line, b.Column) })
+	d.Problems = append(d.Problems, p)
+	d.unordered = true
 }
 
-// Repaired adds a repair that a later stage made; in strict reading it is an error instead.
+// Repaired adds a repair that a later stage made, likewise; in strict reading it is an error instead.
 func (d *Document) Repaired(r Repair) {
-	r.Line, r.Column = d.Position(r.Pointer)
 	if d.strict {
 		d.Report(Problem{Code: CodeRepairRefused, Message: r.Message + ", which strict reading refuses", Pointer: r.Pointer})
 		return
 	}
-	d.Repairs = insert(d.Repairs, r, func(a, b Repair) int { return comparePositions(a.Line, a.Column, b.Line, b.Column) })
-}
-
-func comparePositions(line1, column1, line2, column2 int) int {
-	return cmp.Or(cmp.Compare(line1, line2), cmp.Compare(column1, column2))
-}
-
-// insert keeps s sorted; equal elements stay in the order in which they came.
-func insert[T any](s []T, v T, compare func(a, b T) int) []T {
-	i := len(s)
-	for i > 0 && compare(s[i-1], v) > 0 {
-		i--
-	}
-	return slices.Insert(s, i, v)
+	r.Line, r.Column = d.Position(r.Pointer)
+	d.Repairs = append(d.Repairs, r)
+	d.unordered = true
 }

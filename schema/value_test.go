@@ -142,6 +142,7 @@ func TestHostileInputIsRefusedQuickly(t *testing.T) {
 		{"prose of brackets", strings.Repeat("{x", 1<<19), nil, schema.CodeInvalidJSON},
 		{"prose of lists", strings.Repeat("[1 ", 1<<18), nil, schema.CodeInvalidJSON},
 		{"fences", strings.Repeat("```\n{x\n", 1<<17), nil, schema.CodeInvalidJSON},
+		{"fences within one line", "x " + strings.Repeat("``` ", 1<<18-100) + "{", nil, schema.CodeTruncated},
 		{"one name many times", `{"recommendations":[{` + strings.Repeat(`"a":1,`, 50_000) + `"b":2}]}`, nil, schema.CodeDuplicateKey},
 		{"long names around many faults", `{"` + strings.Repeat("k", 400_000) + `":{` + strings.Repeat(`"a":1,`, 20_000) + `"b":2}}`, nil, schema.CodeDuplicateKey},
 		{"placeholders", `{"recommendations":[` + strings.Repeat(`"...",`, 200) + `{"id":"a","action":"x","parameters":{"l":[` + strings.Repeat(`"...",`, 30_000) + `1]}}]}`, nil, schema.CodeLimitExceeded},
@@ -154,14 +155,45 @@ func TestHostileInputIsRefusedQuickly(t *testing.T) {
 			doc, err := schema.Parse([]byte(tc.text), tc.opts...)
 			require.Error(t, err)
 			require.True(t, hasCode(doc, tc.code), "%v", doc.Problems[0])
-			require.LessOrEqual(t, len(doc.Problems)+len(doc.Repairs), 1001)
+			require.LessOrEqual(t, len(doc.Problems), 1001)
+			require.LessOrEqual(t, len(doc.Repairs), 32*schema.DefaultMaxSteps)
 			size := 0
 			for _, p := range doc.Problems {
 				size += len(p.Pointer) + len(p.Message)
 			}
+			for _, r := range doc.Repairs {
+				size += len(r.Pointer) + len(r.Message)
+			}
 			require.Less(t, size, 1<<21)
 		})
 	}
+}
+
+// A plan is not refused because the other dialect is spelled differently all over.
+func TestTheLargestPlanMayBeInTheOtherDialect(t *testing.T) {
+	var b strings.Builder
+	for i := range schema.DefaultMaxSteps {
+		fmt.Fprintf(&b, `{"stepNumber": %d, "action_type": "x", "target": {"Kind": "Pod", "Name": "p", "Namespace": "n"}, "params": {"l": ["..."]},
+			"deps": [], "why": "w", "risk_level": "low", "prob": 1, "requires_approval": false,}, # %d`+"\n", i+1, i)
+	}
+	doc, err := schema.Parse([]byte("[" + b.String() + "]"))
+	require.NoError(t, err)
+	require.Empty(t, doc.Problems)
+	require.Equal(t, 2+15*schema.DefaultMaxSteps, len(doc.Repairs))
+}
+
+// However much there is to say, it is said in the order of the document, and what is left out is an error.
+func TestMoreThanCanBeListedIsAnError(t *testing.T) {
+	text := `{"recommendations": [{"id": "a", "action": "x"` + strings.Repeat(",\n\"a\": 1", 1500) + "}, {}]}" + strings.Repeat("#\n", 9000)
+	doc, err := schema.Parse([]byte(text))
+	require.Error(t, err)
+	require.Equal(t, 32*schema.DefaultMaxSteps, len(doc.Repairs))
+	require.Equal(t, 1001, len(doc.Problems))
+	last := doc.Problems[1000]
+	require.Equal(t, schema.CodeLimitExceeded, last.Code)
+	require.Equal(t, 502, last.Line) // a line with a name again has two
+	_, err = schema.Parse([]byte("[{\"id\": \"a\", \"action\": \"x\"}]" + strings.Repeat("#\n", 9000)))
+	require.EqualError(t, err, "8192:1: error: limit-exceeded: 809 problems and repairs from here on are not listed; mend those that are first")
 }
 
 func TestLimitsCanBeMoved(t *testing.T) {
