@@ -23,8 +23,8 @@ func Load(data []byte, reg *actions.Registry, opts ...Option) (*Plan, error) {
 	return Build(doc, reg, opts...)
 }
 
-// Build makes a plan of a document. It resolves aliases, fills in namespaces, checks every step against the registry
-// and analyses the whole, adding its problems and repairs to those of the document, so that one pass shows all. When
+// Build makes a plan of a document. It checks what was built by hand as [schema.Document.Check] does, resolves aliases,
+// fills in namespaces, checks every step against the registry and analyses the whole, adding its problems and repairs to those of the document, so that one pass shows all. When
 // one of the problems is an error there is no plan and the error is a [*schema.Error]; any other error is the
 // caller's.
 //
@@ -41,9 +41,7 @@ func Build(doc *schema.Document, reg *actions.Registry, opts ...Option) (*Plan, 
 	n := len(doc.Recommendations)
 	b.steps = make([]Step, n)
 	b.index = make(map[string]int32, n)
-	if line, _ := doc.Position(""); line == 0 {
-		b.checkByHand()
-	}
+	doc.Check()
 	b.nameSteps()
 	b.resolveSteps()
 	b.joinSteps()
@@ -111,41 +109,6 @@ func (b *builder) called(i int) string {
 		return number + " (" + id + ")"
 	}
 	return number
-}
-
-// checkByHand does what schema.Parse does for a document that it reads, as far as a plan depends on it.
-func (b *builder) checkByHand() {
-	if len(b.doc.Recommendations) == 0 {
-		b.doc.Report(schema.Problem{Code: schema.CodeMissingField, Message: "the document has no recommendations"})
-	}
-	seen := make(map[string]int, len(b.doc.Recommendations))
-	for i := range b.doc.Recommendations {
-		rec := &b.doc.Recommendations[i]
-		first, again := seen[rec.ID]
-		switch {
-		case rec.ID == "":
-			b.problem(i, schema.CodeMissingField, b.doc.Pointer(i, "id"), "", "the step has no id")
-		case !isID(rec.ID):
-			b.problem(i, schema.CodeInvalidValue, b.doc.Pointer(i, "id"), "",
-				"id %s must have 1 to 63 letters, digits, dots, underscores or hyphens", quote(rec.ID))
-		case again:
-			b.problem(i, schema.CodeDuplicateID, b.doc.Pointer(i, "id"), "", "%s has the id %s too", b.called(first), rec.ID)
-		default:
-			seen[rec.ID] = i
-		}
-		if rec.Action == "" {
-			b.problem(i, schema.CodeMissingField, b.doc.Pointer(i, "action"), "", "the step has no action")
-		}
-		if rec.Risk > schema.RiskCritical {
-			b.problem(i, schema.CodeInvalidValue, b.doc.Pointer(i, "risk"), "", "risk %d is none of none, low, medium, high, critical", rec.Risk)
-		}
-		if rec.Timeout < 0 {
-			b.problem(i, schema.CodeInvalidValue, b.doc.Pointer(i, "timeout"), "", "time-out %s is negative", rec.Timeout)
-		}
-		if c := rec.Confidence; c != nil && !(*c >= 0 && *c <= 1) {
-			b.problem(i, schema.CodeInvalidValue, b.doc.Pointer(i, "confidence"), "", "confidence %v is not between 0 and 1", *c)
-		}
-	}
 }
 
 // nameSteps finds the Spec of every step.

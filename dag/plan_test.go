@@ -244,7 +244,7 @@ func TestBuild_checks_a_document_that_was_built_by_hand(t *testing.T) {
 	_, err := dag.Build(doc, actions.Canonical())
 	require.Equal(t, []string{
 		" missing-field", " invalid-value", "a missing-field", "a duplicate-id", "a invalid-value", "a invalid-value", "a invalid-value",
-		" invalid-value", " invalid-value", " unknown-action", " missing-dependency",
+		" invalid-value", " forbidden-character", " forbidden-character", " invalid-value", " unknown-action", " missing-dependency",
 	}, codes(doc.Problems))
 	for _, r := range err.Error() {
 		require.True(t, r == '\n' || r >= ' ' && r != '\u202e', "%q in a message", r)

@@ -1,9 +1,6 @@
 package schema
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // isForbidden tells characters that no text of a document may hold: control characters, and those that are invisible
 // or reorder what a person sees.
@@ -21,24 +18,17 @@ func isForbidden(r rune) bool {
 func (p *parser) forbidden() {
 	slices.Sort(p.suspects)
 	for _, i := range p.suspects {
-		prose := p.isProse(i)
-		for _, r := range p.text(i) {
-			if !isForbidden(r) || prose && (r == '\n' || r == '\t') {
-				continue
-			}
-			where := "the name of a field"
-			if p.nodes[i].flags&flagKey == 0 {
-				if where = "a list item"; p.key(i) != "" {
-					where = quote(p.key(i))
-				}
-			}
-			what := "a control character"
-			if r >= 0xa0 {
-				what = "an invisible or reordering character"
-			}
-			p.problem(CodeForbiddenCharacter, i, fmt.Sprintf("%s holds U+%04X, %s that is not allowed there", where, r, what), "")
-			break
+		what := forbiddenIn(p.text(i), p.isProse(i))
+		if what == "" {
+			continue
 		}
+		where := "the name of a field"
+		if p.nodes[i].flags&flagKey == 0 {
+			if where = "a list item"; p.key(i) != "" {
+				where = quote(p.key(i))
+			}
+		}
+		p.problem(CodeForbiddenCharacter, i, where+" holds "+what, "")
 	}
 }
 
