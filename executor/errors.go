@@ -9,7 +9,7 @@ import (
 var (
 	ErrFinished    = errors.New("the run has finished")
 	ErrUnknownRun  = errors.New("no such run")
-	ErrNotAsked    = errors.New("this gate has not been asked")
+	ErrNotAsked    = errors.New("no answer is asked for here")
 	ErrDecided     = errors.New("this gate has been decided")
 	ErrExpired     = errors.New("this request has expired")
 	ErrDigest      = errors.New("this decision answers something else than what is asked")
@@ -18,7 +18,7 @@ var (
 
 // A PanicError is a panic of a handler or approver.
 type PanicError struct {
-	// Value is what was panicked with; nil when the handler ended its goroutine instead.
+	// Value is what was panicked with; nil when the goroutine was ended instead.
 	Value any
 	// Stack is the goroutine's at the panic.
 	Stack []byte
@@ -27,7 +27,7 @@ type PanicError struct {
 // Error does not include the stack.
 func (e *PanicError) Error() string {
 	if e.Value == nil {
-		return "handler ended its goroutine (runtime.Goexit)"
+		return "goroutine ended (runtime.Goexit)"
 	}
 	return fmt.Sprintf("panic: %v", e.Value)
 }

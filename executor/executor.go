@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,7 +20,7 @@ import (
 	"github.com/remedykit/remedy/dag"
 )
 
-// Config configures an Executor. Only Handlers is required.
+// Config configures an Executor. Only Handlers is required. What it points to must not be changed once New has it.
 type Config struct {
 	// Handlers carry out the steps. A plan with an action that has no handler is refused before it starts.
 	Handlers actions.Handlers
@@ -81,6 +83,16 @@ func New(c Config) (*Executor, error) {
 		return nil, fmt.Errorf("executor: Config.MaxParallel is %d: use a number of steps, 0 for the default of %d, or -1 for no limit", c.MaxParallel, DefaultMaxParallel)
 	case c.RunTimeout < 0 || c.Grace < 0:
 		return nil, errors.New("executor: Config.RunTimeout and Config.Grace cannot be negative")
+	case c.Approver != nil && isNil(c.Approver):
+		return nil, fmt.Errorf("executor: Config.Approver is a nil %T: leave it out to have gates wait for Decide", c.Approver)
+	}
+	if err := c.Policy.Validate(); err != nil {
+		return nil, fmt.Errorf("executor: Config.Policy: %w", err)
+	}
+	for i, o := range c.Observers {
+		if isNil(o) {
+			return nil, fmt.Errorf("executor: Config.Observers[%d] is nil: leave it out", i)
+		}
 	}
 	if c.MaxParallel == 0 {
 		c.MaxParallel = DefaultMaxParallel
@@ -88,15 +100,28 @@ func New(c Config) (*Executor, error) {
 	if c.Grace == 0 {
 		c.Grace = DefaultGrace
 	}
+	c.Grace, c.RunTimeout = min(c.Grace, forever), min(c.RunTimeout, forever)
 	c.Observers = slices.Clone(c.Observers)
 	e := &Executor{config: c, handlers: make(map[string]*bound, len(c.Handlers)), runs: map[string]*Run{}}
-	for action, h := range c.Handlers {
-		if h == nil {
-			return nil, fmt.Errorf("executor: the handler of %s is nil", action)
+	for _, action := range slices.Sorted(maps.Keys(c.Handlers)) {
+		h := c.Handlers[action]
+		if isNil(h) {
+			return nil, fmt.Errorf("executor: the handler of %s is nil: leave the action out", action)
 		}
 		e.handlers[action] = bind(h)
 	}
 	return e, nil
+}
+
+// isNil tells whether there is nothing behind an interface: a call would panic, and the panic be taken for an answer.
+func isNil(v any) bool {
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Func, reflect.Pointer:
+		return r.IsNil()
+	}
+	return false
 }
 
 // Start starts a run and returns at once; it never waits for a step, a person or an observer. The run goes on until it
@@ -146,7 +171,7 @@ func (e *Executor) known(id string, plan *dag.Plan, candidate *Run) (*Run, error
 	defer e.mu.Unlock()
 	if r := e.runs[id]; r != nil {
 		if r.plan.Digest() != plan.Digest() {
-			return nil, fmt.Errorf("executor: run %s is a run of another plan (%s)", id, r.plan.Digest())
+			return nil, fmt.Errorf("executor: run %s is a run of another plan (%s): use another ID", id, r.plan.Digest())
 		}
 		return r, nil
 	}
@@ -158,20 +183,23 @@ func (e *Executor) known(id string, plan *dag.Plan, candidate *Run) (*Run, error
 }
 
 // Run is Start and Wait. It returns when the run has finished or is parked; a run that is parked goes on when its gate
-// is decided. When ctx ends the run is interrupted, and Run returns when nothing of it runs any more.
+// is decided. When ctx ends the run is interrupted, and Run returns when nothing of it runs any more. A run that
+// somebody else has started goes on when ctx ends, and Run returns the context's error.
 func (e *Executor) Run(ctx context.Context, plan *dag.Plan, o RunOptions) (*Report, error) {
 	r, fresh, err := e.begin(ctx, plan, o)
 	if err != nil {
 		return nil, err
 	}
-	if fresh {
-		r.supervise(true) // on this goroutine, which has nothing else to do
+	if !fresh {
+		return r.Wait(ctx)
 	}
+	r.supervise(true) // on this goroutine, which has nothing else to do
 	return r.Wait(context.WithoutCancel(ctx))
 }
 
-// Cancel cancels a run: nothing new starts but steps marked always, and what runs is told so and gets the grace. It
-// returns at once. Cancelling a run that has finished is [ErrFinished], wrapped.
+// Cancel cancels a run: nothing new starts but steps marked always, and what else runs is told so and gets the grace. It
+// returns at once. A cancel that comes too late to keep any step from succeeding does not change how the run ends;
+// cancelling it twice does nothing. Errors are [ErrUnknownRun] and, for a run that has finished, [ErrFinished], wrapped.
 func (e *Executor) Cancel(_ context.Context, run, reason string) error {
 	r := e.Lookup(run)
 	if r == nil {
@@ -183,7 +211,8 @@ func (e *Executor) Cancel(_ context.Context, run, reason string) error {
 // Decide answers a gate, from whatever channel: it wakes a parked run. step is empty for the gate of the plan as a
 // whole. The decision must carry the digest of the request that it answers.
 //
-// Errors are [ErrUnknownRun], [ErrNotAsked], [ErrDecided], [ErrExpired], [ErrDigest] and [ErrNotApprover], wrapped.
+// Errors are [ErrUnknownRun], [ErrNotAsked] (or not any more), [ErrDecided], [ErrExpired], [ErrDigest] and
+// [ErrNotApprover], wrapped.
 func (e *Executor) Decide(_ context.Context, run, step string, d approval.Decision) error {
 	r := e.Lookup(run)
 	if r == nil {
@@ -234,7 +263,7 @@ func validID(id string) bool { return idPattern.MatchString(id) }
 
 // newID makes an id that sorts by time.
 func newID() string {
-	return "run-" + time.Now().UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:6])
+	return "run-" + time.Now().UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:10])
 }
 
 // stepDigest is what a decision about a step is bound to: the plan, and the step with its target.

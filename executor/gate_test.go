@@ -113,7 +113,7 @@ func TestAPlanGateHoldsEverything(t *testing.T) {
 		report, err := ex.Run(t.Context(), plan(t, "a look ~1s", "b fix <- a", "c note +always"), executor.RunOptions{})
 		require.NoError(t, err)
 		require.Equal(t, "rejected: a=cancelled/planRejected b=cancelled/planRejected c=cancelled/planRejected", outcome(report))
-		require.ErrorContains(t, report.Err(), "the plan was rejected by deny")
+		require.ErrorContains(t, report.Err(), "the plan was not approved: rejected by deny")
 		why := report.Why("a")
 		require.Contains(t, why[len(why)-1].Message, "rejected by deny")
 	})
@@ -231,4 +231,96 @@ func TestADeafApproverDoesNotKeepTheRun(t *testing.T) {
 	report, err := ex.Run(t.Context(), plan(t, "a fix +gate", "bad fix ~1ms"), executor.RunOptions{})
 	require.NoError(t, err)
 	require.Equal(t, executor.RunFailed, report.Status())
+}
+
+func TestAPlanThatIsNotApprovedSaysWhy(t *testing.T) {
+	policy := open()
+	policy.MaxSteps = 1
+	for _, tt := range []struct {
+		approver approval.Approver
+		root     executor.Cause
+		err      string
+	}{
+		{after(time.Minute, approval.Rejected),
+			executor.Cause{Status: executor.Rejected, Reason: executor.ReasonRejected, Message: "rejected by alice: seen"},
+			"run x rejected: the plan was not approved: rejected by alice: seen"},
+		{after(time.Hour, approval.Approved),
+			executor.Cause{Status: executor.Rejected, Reason: executor.ReasonApprovalTimeout, Message: "nobody answered in time"},
+			"run x rejected: the plan was not approved: nobody answered in time"},
+		{approval.ApproverFunc(func(context.Context, *approval.Request) (*approval.Decision, error) {
+			return nil, errors.New("slack is down")
+		}),
+			executor.Cause{Status: executor.Rejected, Reason: executor.ReasonApprovalError, Message: "the approver failed: slack is down"},
+			"run x rejected: the plan was not approved: the approver failed: slack is down"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ex := newExecutor(t, executor.Config{Handlers: handle(expected), Policy: policy, Approver: tt.approver})
+			report, err := ex.Run(t.Context(), plan(t, "a look", "b fix <- a", "c note +always"), executor.RunOptions{ID: "x"})
+			require.NoError(t, err)
+			for _, step := range []string{"a", "b", "c"} {
+				why := report.Why(step)
+				require.Equal(t, []executor.Cause{{Step: step, Status: executor.Cancelled, Reason: executor.ReasonPlanRejected}, tt.root}, why)
+			}
+			require.EqualError(t, report.Err(), tt.err)
+		})
+	}
+}
+
+func TestTheAuthorCannotHideBehindAnotherSpelling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ex := newExecutor(t, executor.Config{Handlers: handle(expected)})
+		r, err := ex.Start(t.Context(), plan(t, "a fix +gate"), executor.RunOptions{ID: "x", Author: "model@example.com"})
+		require.NoError(t, err)
+		report, err := r.Wait(t.Context())
+		require.NoError(t, err)
+		for _, by := range []string{"Model@Example.com", " model@example.com", " ", "\t"} {
+			err := ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: by, Digest: report.Waiting()[0].Digest})
+			require.ErrorIs(t, err, executor.ErrNotApprover, "%q", by)
+		}
+		require.NoError(t, ex.Cancel(t.Context(), "x", "over"))
+		<-r.Done()
+	})
+}
+
+func TestADecisionForAnotherPlanOrStepIsVoid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ex := newExecutor(t, executor.Config{Handlers: handle(expected)})
+		digests := map[string]string{}
+		for id, lines := range map[string][]string{"x": {"a fix +gate", "b fix +gate"}, "y": {"a fix +gate", "b fix +gate", "c look"}} {
+			r, err := ex.Start(t.Context(), plan(t, lines...), executor.RunOptions{ID: id})
+			require.NoError(t, err)
+			report, err := r.Wait(t.Context())
+			require.NoError(t, err)
+			for _, req := range report.Waiting() {
+				digests[req.Key] = req.Digest
+			}
+		}
+		require.Len(t, digests, 4)
+		mine := digests["x/a"]
+		delete(digests, "x/a")
+		for key, digest := range digests {
+			err := ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: "bob", Digest: digest})
+			require.ErrorIs(t, err, executor.ErrDigest, key)
+		}
+		require.NoError(t, ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: "bob", Digest: mine}))
+		require.NoError(t, ex.Cancel(t.Context(), "x", ""))
+		require.NoError(t, ex.Cancel(t.Context(), "y", ""))
+	})
+}
+
+func TestASimulatedAnswerAtTheLastMomentIsTooLateAsInARun(t *testing.T) {
+	p := plan(t, "a fix ~1s +gate")
+	got, _, _ := gatedRun(t, after(15*time.Minute, approval.Approved), false, "a fix ~1s +gate")
+	sim, err := newExecutor(t, executor.Config{Handlers: handle(expected)}).Simulate(p, executor.SimulateOptions{ApprovalAfter: 15 * time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, "rejected: a=rejected/approvalTimeout", got)
+	require.Equal(t, got, outcome(sim.Report))
+}
+
+func TestTheWaitForAGateThatWasWithdrawnCounts(t *testing.T) {
+	ex := newExecutor(t, executor.Config{Handlers: handle(expected)})
+	sim, err := ex.Simulate(plan(t, "a fix ~1m +gate", "bad fix ~31s !30s"), executor.SimulateOptions{ApprovalAfter: 10 * time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, "failed: a=cancelled/runFailed<bad bad=failed/timeout@0-30", outcome(sim.Report))
+	require.Equal(t, 30*time.Second, sim.ApprovalWait)
 }

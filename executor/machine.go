@@ -31,13 +31,16 @@ type machine struct {
 	open    int // steps that have not ended
 	waiting int // undecided gates for which all else is ready
 
-	failed      bool // no new mutating step starts
-	rejected    bool // failed because somebody said no
-	cause       int32
-	halted      Reason // why nothing new starts at all, ReasonNone while it does
-	planClosed  bool   // nothing starts before the plan's own gate is approved
+	failed      bool          // no new mutating step starts
+	rejected    bool          // failed because somebody said no
+	cause       int32         // the step that began the failure, -1 for none
+	halted      Reason        // why nothing new starts but steps marked always, ReasonNone while it does
+	cut         Reason        // the halt that kept a step from succeeding, ReasonNone while none has
+	planClosed  bool          // nothing starts before the plan's own gate is approved
+	now         time.Duration // of the latest fact
 	clockUsed   time.Duration
 	clockSince  time.Duration // -1 while the run's clock stands
+	closing     bool          // a gate needs no answer any more since this was last set to false
 	unspread    []int32       // steps that have ended and whose dependents have not been told
 	recording   bool
 	transitions []transition
@@ -77,6 +80,7 @@ type gateState struct {
 	decided bool
 	at      time.Duration // of the decision
 	verdict approval.Verdict
+	reason  Reason // of a rejection
 }
 
 type factKind uint8
@@ -125,7 +129,6 @@ func newMachine(p *program, limit int, runTimeout time.Duration, early, recordin
 		m.asks = append(m.asks, planGate)
 		m.gate[planGate] = &gateState{ready: true}
 		m.waiting++
-		m.clockSince = -1
 	}
 	if early {
 		for i := range p.info {
@@ -138,6 +141,7 @@ func newMachine(p *program, limit int, runTimeout time.Duration, early, recordin
 	if !m.planClosed {
 		m.release(0)
 	}
+	m.tick(0)
 	return m
 }
 
@@ -166,7 +170,7 @@ func (m *machine) next() (step int32, ok bool) {
 func (m *machine) nextAsk() (step int32, ok bool) {
 	for len(m.asks) > 0 {
 		step := m.asks[0]
-		if m.open > 0 && !m.gate[step].decided && (step == planGate || !m.steps[step].status.Final()) {
+		if g := m.gate[step]; m.open > 0 && !g.asked && !g.decided && (step == planGate || !m.steps[step].status.Final()) {
 			return step, true
 		}
 		m.asks = m.asks[1:]
@@ -178,7 +182,9 @@ func (m *machine) nextAsk() (step int32, ok bool) {
 func (m *machine) finished() bool { return m.open == 0 }
 
 // idle tells whether the run waits for people only.
-func (m *machine) idle() bool { return m.running == 0 && m.waiting > 0 && m.ready.least() < 0 }
+func (m *machine) idle() bool {
+	return m.running == 0 && m.waiting > 0 && m.open > 0 && m.ready.least() < 0
+}
 
 // deadline is when the run's clock runs out, if nothing else happens before.
 func (m *machine) deadline() time.Duration {
@@ -188,8 +194,11 @@ func (m *machine) deadline() time.Duration {
 	return m.clockSince + m.runTimeout - m.clockUsed
 }
 
-// apply takes a fact. It never schedules.
+// apply takes a fact. It never schedules. Facts are told by several goroutines, each with the time that it read before
+// it could tell: none is taken to be older than those before it, or a step could start before its dependencies ended.
 func (m *machine) apply(f fact) {
+	f.at = max(f.at, m.now)
+	m.now = f.at
 	switch f.kind {
 	case factStarted:
 		s := &m.steps[f.step]
@@ -208,7 +217,6 @@ func (m *machine) apply(f fact) {
 		}
 		m.end(f.step, f.at, f.status, f.reason, -1)
 	case factAsked:
-		m.asks = m.asks[1:]
 		g := m.gate[f.step]
 		g.asked, g.askedAt = true, f.at
 		m.tell(EventApprovalRequested, f.step, f.at)
@@ -228,7 +236,7 @@ func (m *machine) apply(f fact) {
 		m.decide(f, approval.Rejected)
 		if f.step == planGate {
 			m.failed, m.rejected = true, true
-			m.sweep(f.at, ReasonPlanRejected, func(int32) bool { return true })
+			m.sweep(f.at, ReasonPlanRejected, -1, func(int32) bool { return true })
 			break
 		}
 		m.end(f.step, f.at, Rejected, f.reason, -1)
@@ -237,18 +245,19 @@ func (m *machine) apply(f fact) {
 			break
 		}
 		m.halted = f.reason
-		m.sweep(f.at, f.reason, func(i int32) bool {
+		m.sweep(f.at, f.reason, -1, func(i int32) bool {
 			return f.reason == ReasonInterrupted || m.planClosed || m.info[i].traits&always == 0
 		})
 	}
 	m.spread(f.at)
-	if m.runTimeout > 0 {
-		m.tick(f.at)
-	}
+	m.tick(f.at)
 }
 
 // tick keeps the run's clock: it stands while nothing runs and a gate waits.
 func (m *machine) tick(at time.Duration) {
+	if m.runTimeout <= 0 {
+		return
+	}
 	switch stands := m.idle(); {
 	case stands && m.clockSince >= 0:
 		m.clockUsed += at - m.clockSince
@@ -267,7 +276,8 @@ func (m *machine) tell(kind EventKind, step int32, at time.Duration) {
 // decide notes the decision of a gate.
 func (m *machine) decide(f fact, v approval.Verdict) {
 	g := m.gate[f.step]
-	g.decided, g.verdict, g.at = true, v, f.at
+	g.decided, g.verdict, g.reason, g.at = true, v, f.reason, f.at
+	m.closing = true
 	if g.ready && (f.step == planGate || m.steps[f.step].status == WaitingApproval) {
 		m.waiting--
 	}
@@ -278,10 +288,6 @@ func (m *machine) decide(f fact, v approval.Verdict) {
 func (m *machine) met(i int32, at time.Duration) {
 	s, traits := &m.steps[i], m.info[i].traits
 	if traits&gated != 0 && s.flags&approved == 0 {
-		if m.failed && traits&always == 0 {
-			m.end(i, at, Cancelled, ReasonRunFailed, m.cause)
-			return
-		}
 		g := m.gate[i]
 		if g == nil {
 			g = &gateState{}
@@ -318,7 +324,14 @@ func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, c
 		}
 	}
 	s.status, s.reason, s.end, s.cause = status, reason, at, cause
-	m.open--
+	if reason >= ReasonRunCancelled {
+		m.cut = max(m.cut, reason)
+	} else if reason == ReasonAbandoned {
+		m.cut = max(m.cut, m.halted)
+	}
+	if m.open--; len(m.gate) > 0 && (m.open == 0 || m.info[i].traits&gated != 0) {
+		m.closing = true
+	}
 	m.unspread = append(m.unspread, i)
 	m.tell(EventStepFinished, i, at)
 }
@@ -331,8 +344,10 @@ func (m *machine) spread(at time.Duration) {
 		i := m.unspread[head]
 		s := &m.steps[i]
 		ok := s.status == Succeeded || s.status == Failed && m.info[i].traits&continues != 0
-		if !ok && m.info[i].traits&critical != 0 && m.cause < 0 && !m.failed && m.halted == ReasonNone {
-			m.cause = m.origin(i)
+		if !ok && m.info[i].traits&critical != 0 && m.cause < 0 && !m.failed {
+			if o := m.origin(i); m.steps[o].reason < ReasonRunCancelled {
+				m.cause = o
+			}
 		}
 		over := s.unmet == 0 && s.flags&settled == 0
 		if over {
@@ -374,18 +389,20 @@ func (m *machine) failing(at time.Duration) bool {
 	}
 	m.failed, m.rejected = true, m.steps[m.cause].status == Rejected
 	before := len(m.unspread)
-	m.sweep(at, ReasonRunFailed, func(i int32) bool {
-		return m.info[i].traits&always == 0 && (m.info[i].traits&mutating != 0 || m.steps[i].status == WaitingApproval)
+	m.sweep(at, ReasonRunFailed, m.cause, func(i int32) bool {
+		traits := m.info[i].traits
+		unapproved := traits&gated != 0 && m.steps[i].flags&approved == 0
+		return m.planClosed || traits&always == 0 && (traits&mutating != 0 || unapproved)
 	})
 	return len(m.unspread) > before
 }
 
 // sweep cancels the steps that have not started and that which selects. It looks at every step, at most three times in
 // a run: when the run fails, when it is halted, and when it is interrupted.
-func (m *machine) sweep(at time.Duration, reason Reason, which func(i int32) bool) {
+func (m *machine) sweep(at time.Duration, reason Reason, cause int32, which func(i int32) bool) {
 	for i := range m.steps {
 		if s := &m.steps[i]; !s.status.Final() && s.status != Running && which(int32(i)) {
-			m.end(int32(i), at, Cancelled, reason, m.cause)
+			m.end(int32(i), at, Cancelled, reason, cause)
 		}
 	}
 }
@@ -411,7 +428,11 @@ func (m *machine) dequeue(i int32) {
 	}
 	w := &m.writers[m.info[i].group]
 	if at, ok := slices.BinarySearch(w.queue, i); ok {
-		w.queue = slices.Delete(w.queue, at, at+1)
+		if at == 0 {
+			w.queue = w.queue[1:]
+		} else {
+			w.queue = slices.Delete(w.queue, at, at+1)
+		}
 		if at == 0 && w.holder < 0 && len(w.queue) > 0 {
 			m.ready.add(m.info[w.queue[0]].rank)
 		}
@@ -423,7 +444,7 @@ func (m *machine) hold(i int32) {
 	if g := m.info[i].group; g >= 0 {
 		w := &m.writers[g]
 		w.holder = i
-		w.queue = slices.Delete(w.queue, 0, 1)
+		w.queue = w.queue[1:]
 	}
 }
 
@@ -437,7 +458,7 @@ func (m *machine) letGo(i int32) {
 	}
 }
 
-// status is the run's.
+// status is the run's. A halt that came too late to keep any step from succeeding does not count.
 func (m *machine) status() RunStatus {
 	if !m.finished() {
 		return RunRunning
@@ -452,13 +473,13 @@ func (m *machine) status() RunStatus {
 	switch {
 	case whole:
 		return RunSucceeded
-	case m.halted == ReasonInterrupted:
+	case m.cut == ReasonInterrupted:
 		return RunInterrupted
-	case m.halted == ReasonRunCancelled:
+	case m.cut == ReasonRunCancelled:
 		return RunCancelled
 	case m.rejected:
 		return RunRejected
-	case m.failed || m.halted == ReasonRunTimeout:
+	case m.failed || m.cut == ReasonRunTimeout:
 		return RunFailed
 	}
 	return RunSucceededWithWarnings

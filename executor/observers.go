@@ -48,13 +48,24 @@ type Buffer struct {
 // Buffered returns a Buffer of n events in front of o. Close it when no run uses it any more.
 func Buffered(o Observer, n int) *Buffer {
 	b := &Buffer{events: make(chan Event, max(n, 1)), done: make(chan struct{})}
-	go func() {
-		defer close(b.done)
-		for e := range b.events {
-			notify(o, e)
+	go b.work(o)
+	return b
+}
+
+// work goes on in another goroutine when o ends this one.
+func (b *Buffer) work(o Observer) {
+	closed := false
+	defer func() {
+		if closed {
+			close(b.done)
+		} else {
+			go b.work(o)
 		}
 	}()
-	return b
+	for e := range b.events {
+		notify(o, e)
+	}
+	closed = true
 }
 
 // Observe never blocks. After Close it drops.

@@ -63,7 +63,7 @@ func compile(plan *dag.Plan, gates *approval.Gates) *program {
 	ranks, index := plan.Ranks(), map[string]int32{}
 	for i := range p.info {
 		s := plan.Step(i)
-		info := stepInfo{timeout: s.Timeout(), rank: ranks[i], group: -1}
+		info := stepInfo{timeout: min(s.Timeout(), forever), rank: ranks[i], group: -1}
 		if s.Mutating() {
 			info.traits |= mutating
 		}

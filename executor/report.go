@@ -21,25 +21,31 @@ type Report struct {
 	status    RunStatus
 	startedAt time.Time
 	makespan  time.Duration
-	stopped   string
-	cause     int32
+	why       halts
+	cut       Reason // the halt that kept a step from succeeding
+	cause     int32  // the step that began the failure, -1 for none
 	steps     []stepState
 	outcomes  []outcome // nil when there are none
 	gates     map[int32]GateReport
 	waiting   []*approval.Request
+
+	planReason Reason // why the plan as a whole was rejected
 }
 
-// reportLocked makes a Report; shared tells that the run goes on, so that nothing may be kept without a copy.
+// reportLocked makes a Report; live tells that the run goes on, so that nothing may be kept without a copy.
 func (r *Run) reportLocked(live bool) *Report {
 	rep := &Report{
-		run: r.id, plan: r.plan, status: r.m.status(), startedAt: r.startedAt, stopped: r.stopped,
-		cause: r.m.cause, steps: r.m.steps, outcomes: r.outcomes, gates: make(map[int32]GateReport, len(r.asks)),
+		run: r.id, plan: r.plan, status: r.m.status(), startedAt: r.startedAt, why: r.why,
+		cut: r.m.cut, cause: r.m.cause, steps: r.m.steps, outcomes: r.outcomes, gates: make(map[int32]GateReport, len(r.asks)),
 	}
 	if live {
 		rep.steps, rep.outcomes = slices.Clone(rep.steps), slices.Clone(rep.outcomes)
 	}
-	if r.isParked && rep.status == RunRunning {
+	if r.isParked {
 		rep.status = RunParked
+	}
+	if g := r.m.gate[planGate]; g != nil {
+		rep.planReason = g.reason
 	}
 	if rep.status.Final() {
 		for i := range rep.steps {
@@ -167,13 +173,9 @@ func (r *Report) Why(step string) []Cause {
 	root := &chain[len(chain)-1]
 	switch root.Reason {
 	case ReasonRunCancelled, ReasonRunTimeout, ReasonInterrupted:
-		chain = append(chain, Cause{Reason: root.Reason, Message: r.stopped})
+		chain = append(chain, Cause{Reason: root.Reason, Message: r.why.message(root.Reason)})
 	case ReasonPlanRejected:
-		event := Cause{Status: Rejected, Reason: root.Reason}
-		if g := r.PlanGate(); g != nil {
-			event.Message = verdictMessage(*g)
-		}
-		chain = append(chain, event)
+		chain = append(chain, Cause{Status: Rejected, Reason: r.planReason, Message: verdictMessage(r.gates[planGate])})
 	}
 	return chain
 }
@@ -187,7 +189,7 @@ func (r *Report) message(i int32) string {
 	}
 	switch {
 	case r.outcomes != nil && r.outcomes[i].err != nil:
-		return r.outcomes[i].err.Error()
+		return text(r.outcomes[i].err)
 	case r.steps[i].cause >= 0:
 		return fmt.Sprintf("%s did not succeed", r.plan.Step(int(r.steps[i].cause)).ID())
 	}
@@ -205,31 +207,31 @@ func verdictMessage(g GateReport) string {
 }
 
 // Err is nil when the run succeeded, with or without warnings, or has not ended; otherwise an error that names the
-// step that began the failure, and wraps the error of its handler.
+// step that began the failure, and wraps the error of its handler or approver.
 func (r *Report) Err() error {
 	switch r.status {
 	case RunRunning, RunParked, RunSucceeded, RunSucceededWithWarnings:
 		return nil
 	}
-	text := fmt.Sprintf("run %s %s", r.run, r.status)
-	if r.stopped != "" {
-		text += ": " + r.stopped
+	said := fmt.Sprintf("run %s %s", r.run, r.status)
+	if m := r.why.message(r.cut); m != "" {
+		said += ": " + m
 	}
 	if r.cause < 0 {
-		if g := r.PlanGate(); g != nil && g.Verdict == approval.Rejected {
-			text += ": the plan was " + verdictMessage(*g)
+		if r.planReason != ReasonNone {
+			said += ": the plan was not approved: " + verdictMessage(r.gates[planGate])
 		}
-		return errors.New(text)
+		return errors.New(said)
 	}
 	s := r.Step(int(r.cause))
-	text += fmt.Sprintf(": step %d (%s) %s", s.Number, s.ID, s.Status)
-	if s.Status == Rejected || s.Err == nil {
-		if m := r.message(r.cause); m != "" {
-			text += ": " + m
-		}
-		return errors.New(text)
+	said += fmt.Sprintf(": step %d (%s) %s", s.Number, s.ID, s.Status)
+	if s.Err != nil {
+		return fmt.Errorf("%s: %w", said, s.Err)
 	}
-	return fmt.Errorf("%s: %w", text, s.Err)
+	if m := r.message(r.cause); m != "" {
+		said += ": " + m
+	}
+	return errors.New(said)
 }
 
 // MarshalJSON writes the report as the command line prints it; times are RFC 3339, durations seconds.
@@ -304,14 +306,14 @@ type GateReport struct {
 	AskedAt time.Time
 	// ReadyAt is when nothing but the gate kept the step from starting; zero when that never was.
 	ReadyAt time.Time
-	// DecidedAt is zero while the gate waits.
+	// DecidedAt is zero while the gate waits, and when its question was withdrawn.
 	DecidedAt time.Time
 	Verdict   approval.Verdict
 	By        string
 	Reason    string
 }
 
-// Wait is how long the gate alone kept its step from starting.
+// Wait is how long the gate alone kept its step from starting; 0 as long as it is not decided.
 func (g GateReport) Wait() time.Duration {
 	if g.ReadyAt.IsZero() || g.DecidedAt.Before(g.ReadyAt) {
 		return 0

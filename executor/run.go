@@ -54,13 +54,33 @@ type Run struct {
 	nextKill  time.Duration // no running attempt has an earlier killAt
 	nextClose time.Duration // no open ask expires earlier
 	giveUp    time.Duration // when calls of the approver that outlive the run are abandoned
-	stopped   string        // who or what cancelled the run, for people
-	outbox    []Event
+	why       halts
+	outbox    []news
 	seq       int64
+	telling   bool          // a goroutine tells observers
 	parked    chan struct{} // closed while the run is parked
-	isParked  bool
-	toldPark  bool // observers know that the run is parked
-	toldEnd   bool // observers know that the run has finished
+	isParked  bool          // only while the machine is idle
+	toldPark  bool          // observers know that the run is parked, or are about to
+	toldEnd   bool          // observers know that the run has finished, or are about to
+}
+
+// halts say for people what stopped a run.
+type halts struct {
+	cancelled   string // in the words of who did
+	interrupted error  // why the context ended
+}
+
+// message is empty for what is no halt.
+func (h *halts) message(reason Reason) string {
+	switch reason {
+	case ReasonRunCancelled:
+		return h.cancelled
+	case ReasonRunTimeout:
+		return "the run's time is up"
+	case ReasonInterrupted:
+		return text(h.interrupted)
+	}
+	return ""
 }
 
 // An outcome is what a handler or approver left of a step.
@@ -80,7 +100,11 @@ type ask struct {
 	reason string
 }
 
-const never = time.Duration(math.MaxInt64)
+// never is later than all times. Durations that users choose count as forever at most, so that sums do not overflow.
+const (
+	never   = time.Duration(math.MaxInt64)
+	forever = never / 8
+)
 
 func (e *Executor) newRun(ctx context.Context, p *program, o RunOptions) (*Run, error) {
 	handlers, err := e.handlersFor(p)
@@ -98,7 +122,7 @@ func (e *Executor) newRun(ctx context.Context, p *program, o RunOptions) (*Run, 
 func (r *Run) start() {
 	r.startedAt = time.Now()
 	r.mu.Lock()
-	r.tellLocked(Event{Kind: EventRunStarted, Status: string(RunRunning)}, 0)
+	r.tellLocked(news{Event: Event{Kind: EventRunStarted, Status: string(RunRunning)}}, 0)
 	helper := r.helperLocked()
 	r.unlock()
 	r.spawn(helper)
@@ -119,16 +143,26 @@ func (r *Run) Done() <-chan struct{} { return r.done }
 // Wait waits until the run has finished or is parked, or ctx ends, which does not touch the run. A parked run's Report
 // has the status RunParked and says in Waiting what it waits for.
 func (r *Run) Wait(ctx context.Context) (*Report, error) {
-	r.mu.Lock()
-	parked := r.parked
-	r.unlock()
-	select {
-	case <-r.done:
-		return r.final, nil
-	case <-parked:
-		return r.Snapshot(), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	for {
+		select {
+		case <-r.done:
+			return r.final, nil
+		default:
+		}
+		r.mu.Lock()
+		if r.isParked {
+			report := r.reportLocked(true)
+			r.unlock()
+			return report, nil
+		}
+		parked := r.parked
+		r.unlock()
+		select {
+		case <-r.done:
+		case <-parked: // and perhaps not any more
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 }
 
@@ -144,11 +178,10 @@ func (r *Run) cancel(reason string) error {
 	}
 	now := r.now()
 	if r.m.halted == ReasonNone {
-		r.stopped = reason
+		r.why.cancelled = reason
 		r.haltLocked(ReasonRunCancelled, now)
 	}
 	helper := r.helperLocked()
-	r.awake = false
 	r.pokeLocked()
 	r.unlock()
 	r.spawn(helper)
@@ -163,18 +196,37 @@ func (r *Run) noteLocked(i int32, o outcome) {
 	r.outcomes[i] = o
 }
 
+// overLocked ends the run early when its context has ended or its time is up. Nothing starts without having asked.
+func (r *Run) overLocked(now time.Duration) {
+	if r.m.finished() {
+		return
+	}
+	if r.m.halted != ReasonInterrupted && r.ctx.Err() != nil {
+		r.why.interrupted = context.Cause(r.ctx)
+		r.haltLocked(ReasonInterrupted, now)
+	}
+	if now >= r.m.deadline() {
+		r.haltLocked(ReasonRunTimeout, now)
+	}
+}
+
 // haltLocked ends the run early.
 func (r *Run) haltLocked(reason Reason, now time.Duration) {
 	r.m.apply(fact{kind: factHalted, at: now, reason: reason})
 	r.stopLocked(reason, now)
 }
 
-// pokeLocked makes the supervisor look, if there is something for it to see.
+// pokeLocked makes the supervisor look, if there is something for it to see. Everybody who has told the machine
+// something calls it.
 func (r *Run) pokeLocked() {
+	m := r.m
+	if r.isParked && !m.idle() {
+		r.unparkLocked()
+	}
 	if r.awake {
 		return
 	}
-	if m := r.m; m.finished() || m.idle() || len(m.transitions) > 0 || len(r.outbox) > 0 || len(m.asks) > 0 || r.alarmLocked() < r.timerAt {
+	if m.finished() || m.idle() || len(m.transitions) > 0 && !r.telling || len(m.asks) > 0 || m.closing || r.alarmLocked() < r.timerAt {
 		r.awake = true
 		select {
 		case r.wake <- struct{}{}:

@@ -14,7 +14,7 @@ import (
 // SimulateOptions say what happens in a simulation.
 type SimulateOptions struct {
 	Confidence approval.Confidence
-	// ApprovalAfter is how long after the ask every gate is approved. When it is longer than the policy's time-out
+	// ApprovalAfter is how long after the ask every gate is approved. When it is not shorter than the policy's time-out
 	// nobody answers in time.
 	ApprovalAfter time.Duration
 }
@@ -39,7 +39,7 @@ func (e *Executor) Simulate(plan *dag.Plan, o SimulateOptions) (*Simulation, err
 		return nil, errors.New("executor: the plan has no steps")
 	}
 	if o.ApprovalAfter < 0 {
-		return nil, fmt.Errorf("executor: SimulateOptions.ApprovalAfter is %v", o.ApprovalAfter)
+		return nil, fmt.Errorf("executor: SimulateOptions.ApprovalAfter is %v: it cannot be negative", o.ApprovalAfter)
 	}
 	p, err := e.prepare(plan, o.Confidence)
 	if err != nil {
@@ -47,7 +47,7 @@ func (e *Executor) Simulate(plan *dag.Plan, o SimulateOptions) (*Simulation, err
 	}
 	s := simulation{m: newMachine(p, e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, false)}
 	s.decision = fact{kind: factApproved, at: o.ApprovalAfter}
-	if wait := e.config.Policy.Wait(); o.ApprovalAfter > wait {
+	if wait := min(e.config.Policy.Wait(), forever); o.ApprovalAfter >= wait {
 		s.decision = fact{kind: factRejected, at: wait, reason: ReasonApprovalTimeout}
 	}
 	s.run()
@@ -66,6 +66,9 @@ type simulation struct {
 func (s *simulation) run() {
 	m := s.m
 	for {
+		if s.now >= m.deadline() {
+			s.timeUp()
+		}
 		s.propose()
 		if m.finished() {
 			return
@@ -78,10 +81,6 @@ func (s *simulation) run() {
 			s.busy += at - s.now
 		}
 		s.now = at
-		if s.now == m.deadline() && (len(s.future) == 0 || s.future[0].at > s.now) {
-			s.timeUp()
-			continue
-		}
 		for len(s.future) > 0 && s.future[0].at == s.now {
 			s.take(heap.Pop(&s.future).(fact))
 		}
@@ -97,9 +96,9 @@ func (s *simulation) propose() {
 		}
 		s.m.apply(fact{kind: factStarted, step: i, at: s.now})
 		step := s.m.plan.Step(int(i))
-		end := fact{kind: factEnded, step: i, at: s.now + step.Duration(), status: Succeeded, reason: ReasonCompleted}
+		end := fact{kind: factEnded, step: i, at: later(s.now, step.Duration()), status: Succeeded, reason: ReasonCompleted}
 		if step.Duration() > step.Timeout() {
-			end.at, end.status, end.reason = s.now+step.Timeout(), Failed, ReasonTimeout
+			end.at, end.status, end.reason = later(s.now, step.Timeout()), Failed, ReasonTimeout
 		}
 		heap.Push(&s.future, end)
 	}
@@ -110,9 +109,17 @@ func (s *simulation) propose() {
 		}
 		s.m.apply(fact{kind: factAsked, step: i, at: s.now})
 		d := s.decision
-		d.step, d.at = i, s.now+d.at
+		d.step, d.at = i, later(s.now, d.at)
 		heap.Push(&s.future, d)
 	}
+}
+
+// later adds a duration to a time of the simulation, and ends shortly before the end of all times.
+func later(at, d time.Duration) time.Duration {
+	if d >= never-at {
+		return never - 1
+	}
+	return at + d
 }
 
 // take applies what was foreseen, unless it has come to nothing.
@@ -128,11 +135,11 @@ func (s *simulation) take(f fact) {
 	}
 }
 
-// timeUp ends the run when its clock has run out: what runs ends at once.
+// timeUp ends the run when its clock has run out: what runs ends at once, unless it is marked always.
 func (s *simulation) timeUp() {
 	s.m.apply(fact{kind: factHalted, at: s.now, reason: ReasonRunTimeout})
 	for i := range s.m.steps {
-		if s.m.steps[i].status == Running {
+		if s.m.steps[i].status == Running && s.m.info[i].traits&always == 0 {
 			s.m.apply(fact{kind: factEnded, step: int32(i), at: s.now, status: Failed, reason: ReasonRunTimeout})
 		}
 	}
@@ -143,11 +150,11 @@ func (s *simulation) result() *Simulation {
 	epoch := time.Unix(0, 0).UTC()
 	sim := &Simulation{Report: &Report{
 		run: "simulation", plan: m.plan, status: m.status(), startedAt: epoch, makespan: s.now,
-		cause: m.cause, steps: m.steps, gates: make(map[int32]GateReport, len(m.gate)),
+		cut: m.cut, cause: m.cause, steps: m.steps, gates: make(map[int32]GateReport, len(m.gate)),
 	}}
 	for i := range m.steps {
 		if st := &m.steps[i]; st.flags&started != 0 {
-			sim.Work += st.end - st.start
+			sim.Work = later(sim.Work, st.end-st.start)
 		}
 	}
 	for i, g := range m.gate {
@@ -163,8 +170,14 @@ func (s *simulation) result() *Simulation {
 		}
 		if g.asked {
 			sim.Report.gates[i] = report
-			sim.ApprovalWait += report.Wait()
+			sim.ApprovalWait = later(sim.ApprovalWait, report.Wait())
+			if g.ready && !g.decided && i != planGate { // withdrawn
+				sim.ApprovalWait = later(sim.ApprovalWait, m.steps[i].end-g.readyAt)
+			}
 		}
+	}
+	if g := m.gate[planGate]; g != nil {
+		sim.Report.planReason = g.reason
 	}
 	sim.ParallelSavings = sim.Work - s.busy
 	return sim

@@ -48,7 +48,7 @@ func (s Status) Final() bool { return s >= Succeeded }
 // Reason is the published code of why a step is in its state.
 type Reason uint8
 
-// The reasons. ReasonNone goes with steps that have not ended.
+// The reasons. ReasonNone goes with steps that have not ended. From ReasonRunCancelled on they are halts of the run.
 const (
 	ReasonNone Reason = iota
 	// ReasonCompleted: the handler succeeded.

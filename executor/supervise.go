@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/approval"
@@ -26,14 +27,11 @@ func (r *Run) supervise(lent bool) {
 				return nil
 			})
 		}
-		for _, e := range t.events {
-			r.observe(e)
+		if t.tell {
+			r.tell(&tale{})
 		}
 		if t.finished {
 			break
-		}
-		if t.again {
-			continue
 		}
 		if t.parked && lent {
 			go r.supervise(false)
@@ -50,6 +48,7 @@ func (r *Run) supervise(lent bool) {
 	if !r.leaked {
 		_ = r.group.Wait() // workers return no errors
 		r.executor.pool.put(r.idle)
+		r.idle, r.slab = nil, nil
 	}
 	r.mu.Lock()
 	r.final = r.reportLocked(false)
@@ -62,9 +61,8 @@ func (r *Run) supervise(lent bool) {
 type turn struct {
 	helper   *worker
 	asks     []*ask
-	events   []Event
 	alarm    time.Duration // from now
-	again    bool
+	tell     bool
 	parked   bool
 	finished bool
 }
@@ -74,13 +72,7 @@ func (r *Run) turn() turn {
 	r.mu.Lock()
 	defer r.unlock()
 	now := r.emptyLocked(r.now())
-	if r.ctx.Err() != nil && r.m.halted != ReasonInterrupted && !r.m.finished() {
-		r.haltLocked(ReasonInterrupted, now)
-	}
-	if now >= r.m.deadline() {
-		r.stopped = "the run's time is up"
-		r.haltLocked(ReasonRunTimeout, now)
-	}
+	r.overLocked(now)
 	r.killLocked(now)
 	r.closeLocked(now)
 
@@ -93,19 +85,25 @@ func (r *Run) turn() turn {
 		if r.giveUp == never {
 			r.giveUp = now + r.config.Grace
 		} else if now >= r.giveUp {
-			r.asking, r.leaked = 0, true
+			r.asking, r.leaked, r.giveUp = 0, true, never
 		}
 	}
 	over = over && r.asking == 0
-	r.parkLocked(!r.m.finished() && r.m.idle() && r.asking == 0, now)
+	r.parkLocked(r.m.idle() && r.asking == 0, now)
 	if over && !r.toldEnd {
 		r.toldEnd = true
-		r.tellLocked(Event{Kind: EventRunFinished, Status: string(r.m.status()), Message: r.stopped}, now)
+		e := news{Event: Event{Kind: EventRunFinished, Status: string(r.m.status())}}
+		if r.m.cut == ReasonInterrupted {
+			e.err = r.why.interrupted
+		} else {
+			e.Message = r.why.message(r.m.cut)
+		}
+		r.tellLocked(e, now)
 	}
-	t.events, r.outbox = r.outbox, nil
-	t.finished, t.parked = over, r.isParked
-	t.again = len(t.events) > 0 || len(t.asks) > 0
-	r.awake = t.again
+	t.tell = len(r.outbox) > 0 && !r.telling
+	r.telling = r.telling || t.tell
+	t.finished, t.parked = over && !r.telling, r.isParked
+	r.awake = false
 	r.timerAt = r.alarmLocked()
 	t.alarm = r.timerAt - now
 	return t
@@ -135,6 +133,10 @@ func (r *Run) killLocked(now time.Duration) {
 
 // closeLocked closes the requests whose time is up or that are no longer needed.
 func (r *Run) closeLocked(now time.Duration) {
+	if now < r.nextClose && !r.m.closing {
+		return
+	}
+	r.m.closing = false
 	r.nextClose = never
 	r.openAsks = slices.DeleteFunc(r.openAsks, func(a *ask) bool {
 		if !r.decidedLocked(a) && now >= a.expiry {
@@ -165,7 +167,7 @@ func (r *Run) askLocked(now time.Duration) (announce []*ask) {
 		if !ok {
 			return announce
 		}
-		wait := r.config.Policy.Wait()
+		wait := min(r.config.Policy.Wait(), forever)
 		a := &ask{step: i, expiry: now + wait}
 		at := r.startedAt.Add(now)
 		a.req = &approval.Request{
@@ -196,25 +198,30 @@ func (r *Run) askLocked(now time.Duration) (announce []*ask) {
 // announce puts a request before the Approver and takes what it answers.
 func (r *Run) announce(a *ask) {
 	var d *approval.Decision
-	err := error(&PanicError{Stack: debug.Stack()}) // unless Approve returns
+	var err error
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
+		if !returned {
+			err = &PanicError{Value: recover(), Stack: debug.Stack()}
+		}
+		if err != nil {
+			err = fmt.Errorf("the approver failed: %w", err)
 		}
 		r.answered(a, d, err)
 	}()
 	d, err = r.config.Approver.Approve(a.ctx, a.req)
+	returned = true
 }
 
 func (r *Run) answered(a *ask, d *approval.Decision, err error) {
-	now := r.now()
 	r.mu.Lock()
+	now := r.now()
 	if r.asking > 0 {
 		r.asking--
 	}
 	if err == nil && d != nil && d.Verdict == approval.Pending || r.decidedLocked(a) || r.ctx.Err() != nil || now >= a.expiry {
 		// Decide answers, somebody else has, nobody needs an answer, or it comes too late: the supervisor knows.
-	} else if err = r.admitLocked(a, d, err); err != nil {
+	} else if err = r.admit(a, d, err); err != nil {
 		a.reason = err.Error()
 		if a.step != planGate {
 			r.noteLocked(a.step, outcome{err: err})
@@ -224,17 +231,16 @@ func (r *Run) answered(a *ask, d *approval.Decision, err error) {
 		r.decideLocked(a, *d, now)
 	}
 	helper := r.helperLocked()
-	r.awake = false // the supervisor must see that the call has ended
 	r.pokeLocked()
 	r.unlock()
 	r.spawn(helper)
 }
 
-// admitLocked refuses an answer of an Approver that is none.
-func (r *Run) admitLocked(a *ask, d *approval.Decision, err error) error {
+// admit refuses an answer of an Approver that is none.
+func (r *Run) admit(a *ask, d *approval.Decision, err error) error {
 	switch {
 	case err != nil:
-		return fmt.Errorf("the approver failed: %w", err)
+		return err
 	case d == nil || d.Verdict != approval.Approved && d.Verdict != approval.Rejected:
 		return errors.New("the approver gave no answer")
 	case d.Digest != "" && d.Digest != a.req.Digest:
@@ -243,12 +249,14 @@ func (r *Run) admitLocked(a *ask, d *approval.Decision, err error) error {
 	return r.identityErr(d.By)
 }
 
-// identityErr refuses deciders that may not decide, for yes and no alike.
+// identityErr refuses deciders that may not decide, for yes and no alike. Case and space around a name make nobody
+// another person.
 func (r *Run) identityErr(by string) error {
-	switch by {
-	case "":
-		return fmt.Errorf("%w: it says nobody's name", ErrNotApprover)
-	case r.options.Author:
+	name := strings.TrimSpace(by)
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: it names nobody in By", ErrNotApprover)
+	case strings.EqualFold(name, strings.TrimSpace(r.options.Author)):
 		return fmt.Errorf("%w: %q is the author of the plan", ErrNotApprover, by)
 	}
 	return nil
@@ -274,7 +282,7 @@ func (r *Run) decide(step string, d approval.Decision) error {
 		i = int32(index)
 	}
 	if d.Verdict != approval.Approved && d.Verdict != approval.Rejected {
-		return errors.New("a decision approves or rejects")
+		return fmt.Errorf("the verdict is %s: a decision approves or rejects", d.Verdict)
 	}
 	r.mu.Lock()
 	now := r.now()
@@ -283,12 +291,14 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	switch {
 	case a == nil:
 		err = ErrNotAsked
-	case r.m.gate[i].decided && r.m.gate[i].verdict == approval.Rejected && a.by == "" && now >= a.expiry:
+	case r.m.gate[i].reason == ReasonApprovalTimeout:
 		err = ErrExpired
+	case r.m.gate[i].decided && a.by == "":
+		err = fmt.Errorf("%w: rejected, because %s", ErrDecided, a.reason)
 	case r.m.gate[i].decided:
 		err = fmt.Errorf("%w: %s by %s", ErrDecided, r.m.gate[i].verdict, a.by)
 	case r.decidedLocked(a) || r.ctx.Err() != nil:
-		err = fmt.Errorf("%w: the run needs no answer any more", ErrDecided)
+		err = fmt.Errorf("%w: the question was withdrawn", ErrNotAsked)
 	case now >= a.expiry:
 		err = ErrExpired
 	case d.Digest != a.req.Digest:
@@ -300,8 +310,6 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	if err == nil {
 		r.decideLocked(a, d, now)
 		helper = r.helperLocked()
-		r.parkLocked(r.isParked && r.m.idle() && !r.m.finished(), now)
-		r.awake = false
 		r.pokeLocked()
 	}
 	r.unlock()
@@ -313,84 +321,19 @@ func (r *Run) decide(step string, d approval.Decision) error {
 func (r *Run) parkLocked(idle bool, now time.Duration) {
 	switch {
 	case !idle:
-		r.toldPark = false
-		if r.isParked {
-			r.isParked, r.parked = false, make(chan struct{})
-		}
+		r.unparkLocked()
 	case !r.toldPark && r.m.recording:
 		r.toldPark = true
-		r.tellLocked(Event{Kind: EventRunParked, Status: string(RunParked)}, now)
-	case !r.isParked:
+		r.tellLocked(news{Event: Event{Kind: EventRunParked, Status: string(RunParked)}}, now)
+	case !r.isParked && !r.telling:
 		r.isParked = true
 		close(r.parked)
 	}
 }
 
-// tellLocked queues an event for the observers.
-func (r *Run) tellLocked(e Event, at time.Duration) {
-	if !r.m.recording {
-		return
-	}
-	r.seq++
-	e.Seq, e.Run, e.Time = r.seq, r.id, r.startedAt.Add(at)
-	r.outbox = append(r.outbox, e)
-}
-
-// collectLocked makes events of what the machine has told since.
-func (r *Run) collectLocked() {
-	for _, t := range r.m.transitions {
-		e := Event{Kind: t.kind}
-		if t.step != planGate {
-			e.Step = r.plan.Step(int(t.step)).ID()
-		}
-		switch t.kind {
-		case EventStepStarted:
-			e.Status, e.Attempt = Running.String(), 1
-		case EventStepFinished:
-			s := &r.m.steps[t.step]
-			e.Status, e.Reason = s.status.String(), s.reason.String()
-			if s.flags&started != 0 {
-				e.Attempt = 1
-			}
-			e.Message = r.messageLocked(t.step)
-		case EventApprovalRequested:
-			e.Status = WaitingApproval.String()
-			for _, reason := range r.asks[t.step].req.Gate.Reasons {
-				if e.Message != "" {
-					e.Message += "; "
-				}
-				e.Message += reason
-			}
-		case EventApprovalDecided:
-			a := r.asks[t.step]
-			e.Status, e.By, e.Message = r.m.gate[t.step].verdict.String(), a.by, a.reason
-		}
-		r.tellLocked(e, t.at)
-	}
-	r.m.transitions = r.m.transitions[:0]
-}
-
-// messageLocked says for people how a step ended.
-func (r *Run) messageLocked(i int32) string {
-	var o outcome
-	if r.outcomes != nil {
-		o = r.outcomes[i]
-	}
-	switch {
-	case o.err != nil:
-		return o.err.Error()
-	case o.result != nil:
-		return o.result.Message
-	}
-	if a := r.asks[i]; a != nil && r.m.steps[i].status == Rejected {
-		return a.reason
-	}
-	return ""
-}
-
-// observe tells the observers; one that panics does not keep the others from hearing.
-func (r *Run) observe(e Event) {
-	for _, o := range r.config.Observers {
-		notify(o, e)
+func (r *Run) unparkLocked() {
+	r.toldPark = false
+	if r.isParked {
+		r.isParked, r.parked = false, make(chan struct{})
 	}
 }

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"errors"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -146,7 +145,7 @@ func (w *worker) judge() (Status, Reason) {
 	if err == nil {
 		return Succeeded, ReasonCompleted
 	}
-	_, panicked := errors.AsType[*PanicError](err)
+	_, panicked := err.(*PanicError) // not one that it wraps: a handler may hand on what came of another run
 	switch {
 	case panicked:
 		return Failed, ReasonPanic
@@ -164,6 +163,7 @@ func (w *worker) judge() (Status, Reason) {
 
 // claimLocked starts the step that goes first, and gives it to a worker, who becomes idle when there is none.
 func (r *Run) claimLocked(now time.Duration, w *worker) *attempt {
+	r.overLocked(now)
 	i, ok := r.m.next()
 	if !ok {
 		r.releaseLocked(w)
@@ -177,7 +177,7 @@ func (r *Run) claimLocked(now time.Duration, w *worker) *attempt {
 		r.busy = w
 		r.live++
 	}
-	w.attempt, w.stopped = r.attemptLocked(i, now), ReasonNone
+	w.attempt, w.stopped = r.attemptLocked(i, r.m.steps[i].start), ReasonNone
 	if w.killAt = w.attempt.deadline() + r.config.Grace; w.killAt < r.nextKill {
 		r.nextKill = w.killAt
 	}
@@ -227,13 +227,13 @@ func (r *Run) unlinkLocked(w *worker) {
 
 // attemptLocked makes the attempt of a step. Attempts are made some at a time, but never used twice: a handler may
 // keep its context.
-func (r *Run) attemptLocked(i int32, now time.Duration) *attempt {
+func (r *Run) attemptLocked(i int32, start time.Duration) *attempt {
 	if len(r.slab) == 0 {
 		r.slab = make([]attempt, min(64, r.m.open))
 	}
 	a := &r.slab[0]
 	r.slab = r.slab[1:]
-	a.run, a.step, a.start = r, i, now
+	a.run, a.step, a.start = r, i, start
 	a.req = actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: 1, Conductor: a}
 	return a
 }
@@ -245,15 +245,18 @@ func (r *Run) spawn(helper *worker) {
 	}
 }
 
-// stopLocked tells what runs to end, and gives it the grace.
+// stopLocked tells what runs to end, and gives it the grace. Steps marked always are told only of an interrupt: others
+// of them would still be started. A step whose time is up has been told already.
 func (r *Run) stopLocked(reason Reason, now time.Duration) {
 	for w := r.busy; w != nil; w = w.next {
-		if w.stopped == ReasonNone {
-			w.stopped = reason
-			w.killAt = min(w.killAt, now+r.config.Grace)
-			r.nextKill = min(r.nextKill, w.killAt)
-			w.attempt.end(cancelled)
+		spared := reason != ReasonInterrupted && r.info[w.attempt.step].traits&always != 0
+		if spared || w.stopped != ReasonNone || now >= w.attempt.deadline() {
+			continue
 		}
+		w.stopped = reason
+		w.killAt = min(w.killAt, now+r.config.Grace)
+		r.nextKill = min(r.nextKill, w.killAt)
+		w.attempt.end(cancelled)
 	}
 }
 
