@@ -30,6 +30,9 @@ type Gates struct {
 // Required tells whether step i waits for a person. It can be handed to package render.
 func (g *Gates) Required(i int) bool { return g.Steps[i].Required }
 
+// Risk is the effective risk of step i, likewise.
+func (g *Gates) Risk(i int) schema.Risk { return g.Steps[i].Risk }
+
 // ErrLowConfidence refuses a plan whose analysis is less sure than the table's last row.
 var ErrLowConfidence = errors.New("confidence is too low")
 

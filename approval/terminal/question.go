@@ -91,7 +91,7 @@ func (p *page) drawing(req *approval.Request) {
 	}
 	view := render.View{}
 	if req.Gates != nil {
-		view.Gated, view.PlanGated = req.Gates.Required, req.Gates.Plan.Required
+		view.Gated, view.Risk, view.PlanGated = req.Gates.Required, req.Gates.Risk, req.Gates.Plan.Required
 	}
 	if req.Step != nil {
 		view.Mark, view.Marked = req.Step.Index(), true
@@ -311,7 +311,7 @@ func undo(s *dag.Step) string {
 // risk is the effective one where the policy's view is known.
 func risk(req *approval.Request, s *dag.Step) schema.Risk {
 	if req.Gates != nil {
-		return req.Gates.Steps[s.Index()].Risk
+		return req.Gates.Risk(s.Index())
 	}
 	return s.Risk()
 }

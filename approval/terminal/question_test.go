@@ -245,3 +245,14 @@ func TestANoToAStepThatNothingNeedsDoesNotFailTheRun(t *testing.T) {
 	always := &schema.Overlay{Steps: map[string]schema.StepOverlay{"s2": {Always: true}}}
 	require.Contains(t, ask(buildWith(t, actions.Canonical(), always, reading, notice)), "no           step 1 does not run\n")
 }
+
+// A policy can raise the risk of an action; a person must see that one, and nothing lower beside it.
+func TestTheQuestionDrawsTheRiskOfThePolicy(t *testing.T) {
+	policy := approval.IncidentTable()
+	policy.Risks = map[string]schema.Risk{"restart_pod": schema.RiskCritical}
+	plan := load(t, "oomkill")
+	require.NotEqual(t, schema.RiskCritical, plan.Step(3).Risk())
+	text := shown(t, func(t *testing.T) *approval.Request { return request(t, plan, policy, 0.725, 4) })
+	require.Contains(t, text, "Risk: Critical")
+	require.NotContains(t, text, "Risk: Medium")
+}

@@ -66,7 +66,6 @@ func Mermaid(p *dag.Plan, v View) string {
 
 // nodeLines are the lines of a step in the drawings with nodes; the gate is not among them.
 func (d *drawing) nodeLines(i int) []string {
-	s := d.plan.Step(i)
 	head := fmt.Sprintf("Step %d: %s", i+1, d.label(i))
 	if d.marked(i) {
 		head = "▶ " + head
@@ -78,7 +77,7 @@ func (d *drawing) nodeLines(i int) []string {
 	if target := d.target(i); target != "" {
 		lines = append(lines, target)
 	}
-	lines = append(lines, "risk "+s.Risk().String())
+	lines = append(lines, "risk "+d.risk(i).String())
 	if state := d.state(i); state != "" {
 		lines = append(lines, "["+state+"]")
 	}

@@ -8,12 +8,15 @@ import (
 	"slices"
 
 	"github.com/remedykit/remedy/dag"
+	"github.com/remedykit/remedy/schema"
 )
 
 // A View says what to draw beyond the plan. The zero View draws the bare plan.
 type View struct {
 	// Gated tells which steps wait for a person; nil: those whose document says so.
 	Gated func(i int) bool
+	// Risk is the risk that a policy sees in a step, which can be higher than the step's own; nil: the step's own.
+	Risk func(i int) schema.Risk
 	// PlanGated tells that the plan as a whole waits for a person, as it also does when the document asks for it.
 	PlanGated bool
 	// State is drawn beside a step, such as "running" or "waitingApproval"; nil or "": nothing.
@@ -51,6 +54,13 @@ func (d *drawing) gated(i int) bool {
 		return d.view.Gated(i)
 	}
 	return d.plan.Step(i).RequiresApproval()
+}
+
+func (d *drawing) risk(i int) schema.Risk {
+	if d.view.Risk != nil {
+		return d.view.Risk(i)
+	}
+	return d.plan.Step(i).Risk()
 }
 
 func (d *drawing) planGated() bool { return d.view.PlanGated || d.plan.ApprovalRequired() }

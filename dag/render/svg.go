@@ -147,12 +147,12 @@ func (s *picture) aim(i int) string {
 
 // meta is the last line of a card.
 func (s *picture) meta(i int) string {
-	step := s.plan.Step(i)
-	parts := []string{step.Risk().String() + " risk"}
-	if step.Risk() == schema.RiskNone {
+	risk := s.risk(i)
+	parts := []string{risk.String() + " risk"}
+	if risk == schema.RiskNone {
 		parts[0] = "no risk"
 	}
-	if d := step.Duration(); d > 0 {
+	if d := s.plan.Step(i).Duration(); d > 0 {
 		parts = append(parts, short(d))
 	}
 	if state := s.state(i); state != "" {
@@ -275,9 +275,8 @@ func (s *picture) drawCard(v int) {
 	case s.gated(i):
 		class = "gated"
 	}
-	risk := s.plan.Step(i).Risk().String()
 	fmt.Fprintf(&s.b, `<g class="%s"><title>%s</title><rect class="card" x="%d" y="%d" width="%d" height="%d" rx="10"/>`, class, html.EscapeString(s.full(i)), x, y, s.card, cardHeight)
-	fmt.Fprintf(&s.b, `<rect class="risk %s" x="%d" y="%d" width="4" height="%d" rx="2"/>`, risk, x+8, y+10, cardHeight-20)
+	fmt.Fprintf(&s.b, `<rect class="risk %s" x="%d" y="%d" width="4" height="%d" rx="2"/>`, s.risk(i), x+8, y+10, cardHeight-20)
 	left, room, indent := x+textInset, s.card-textInset-10, numberWidth(i+1)
 	target, meta := fit(s.aim(i), smallSize, room), fit(s.meta(i), smallSize, room)
 	top, next := y+24, y+41

@@ -70,7 +70,7 @@ func (d *drawing) title(i int) string {
 
 // riskLine is the line that a gated step has below its title.
 func (d *drawing) riskLine(i int) string {
-	line := "  Risk: " + titled(d.plan.Step(i).Risk().String())
+	line := "  Risk: " + titled(d.risk(i).String())
 	if note := d.note(i); note != "" {
 		line += " (" + note + ")"
 	}

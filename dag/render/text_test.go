@@ -176,6 +176,21 @@ func TestStateMarkAndPlanGateStandBesideTheSteps(t *testing.T) {
 	}
 }
 
+func TestTheRiskIsThatOfTheView(t *testing.T) {
+	p := incident(t, "oomkill")
+	v := render.View{Risk: func(i int) schema.Risk {
+		if i == 3 {
+			return schema.RiskCritical
+		}
+		return p.Step(i).Risk()
+	}}
+	const critical = "Risk: Critical|critical risk|risk critical"
+	for _, f := range formats {
+		require.NotRegexp(t, critical, f.draw(p, render.View{}), f.ext)
+		require.Regexp(t, critical, f.draw(p, v), f.ext)
+	}
+}
+
 // hostile is text that means something to some format or to a terminal.
 const hostile = "a\"b'<script>alert(1)</script></text>]]>-->\"]; node[`x`](http://e.vil) #quot; %%{init}%% \\N \\\" & &lt; {x|y}\n;\x1b[31m\u202e\u200b\x00\x7f\ufeff end"
 
