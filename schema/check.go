@@ -24,6 +24,9 @@ func (d *Document) Check() {
 			d.Report(Problem{Code: CodeInvalidValue, Pointer: "/historicalSuccessRate", Message: fmt.Sprintf("historicalSuccessRate %v is not between 0 and 1", *r)})
 		}
 	}
+	if w := d.Workflow; w != nil && d.source == nil {
+		d.checkStrategy(w.Spec.ExecutionStrategy.DryRunFirst, w.Spec.ExecutionStrategy.RollbackStrategy)
+	}
 	var first map[string]int
 	for i := range d.Recommendations {
 		if d.source != nil && d.Recommendations[i].node != 0 {
@@ -38,6 +41,19 @@ func (d *Document) Check() {
 			}
 		}
 		d.checkStep(i, first)
+	}
+}
+
+func (d *Document) checkStrategy(dryRunFirst bool, rollback string) {
+	if !dryRunFirst {
+		d.Report(Problem{Code: CodeInvalidValue, Severity: SeverityWarning, Pointer: "/spec/executionStrategy/dryRunFirst", Message: noDryRun})
+	}
+	if message, wish := rollbackWish(rollback); message != "" && rollback != "" {
+		p := Problem{Code: CodeInvalidValue, Pointer: "/spec/executionStrategy/rollbackStrategy", Message: message}
+		if wish {
+			p.Severity = SeverityWarning
+		}
+		d.Report(p)
 	}
 }
 

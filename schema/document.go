@@ -14,7 +14,7 @@ type Document struct {
 	// HistoricalSuccessRate is between 0 and 1; nil when it is not given.
 	HistoricalSuccessRate *float64 `json:"historicalSuccessRate,omitempty" validate:"omitempty,min=0,max=1"`
 	// Workflow is the manifest that was read, its steps left out; nil for a recommendations document. What it wishes
-	// for (no dry run, no rollback) binds nobody: a policy decides whether a document may weaken the run.
+	// for (no dry run, no rollback) binds nobody: it is said in a warning and not followed.
 	Workflow *WorkflowExecution `json:"-" validate:"-"`
 
 	// Problems are the errors and warnings found so far, in the order of the document.

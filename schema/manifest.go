@@ -123,19 +123,39 @@ func (p *parser) spec(object int32, s *WorkflowSpec) {
 			e := &s.ExecutionStrategy
 			p.section(v, "executionStrategy", map[string]func(int32){
 				"approvalRequired": p.boolInto(&e.ApprovalRequired, "approvalRequired"),
-				"dryRunFirst":      p.boolInto(&e.DryRunFirst, "dryRunFirst"),
+				"dryRunFirst": func(v int32) {
+					if p.boolInto(&e.DryRunFirst, "dryRunFirst")(v); p.nodes[v].kind == kindFalse {
+						p.warn(CodeInvalidValue, v, noDryRun, "")
+					}
+				},
 				"rollbackStrategy": func(v int32) {
-					p.stringInto(&e.RollbackStrategy, "rollbackStrategy")(v)
-					switch e.RollbackStrategy {
-					case "", "automatic", "manual", "none":
-					default:
-						p.problem(CodeInvalidValue, v, fmt.Sprintf("rollbackStrategy %s is none of automatic, manual, none", quote(e.RollbackStrategy)),
-							nearest(e.RollbackStrategy, "automatic", "manual", "none"))
+					if p.stringInto(&e.RollbackStrategy, "rollbackStrategy")(v); p.nodes[v].kind != kindString {
+						return
+					}
+					if message, wish := rollbackWish(e.RollbackStrategy); wish {
+						p.warn(CodeInvalidValue, v, message, "")
+					} else if message != "" {
+						p.problem(CodeInvalidValue, v, message, nearest(e.RollbackStrategy, "automatic", "manual", "none"))
 					}
 				},
 			})
 		},
 	})
+}
+
+// A document may not weaken the run that it asks for. What it wishes for all the same is said, and not followed.
+const noDryRun = "dryRunFirst: false is not followed: whether a run begins with a dry run is the caller's word, not the document's"
+
+// rollbackWish says what is wrong with a rollbackStrategy, "" when nothing is; wish tells that it is a known word that is
+// not followed.
+func rollbackWish(strategy string) (message string, wish bool) {
+	switch strategy {
+	case "automatic":
+		return "", false
+	case "manual", "none":
+		return "rollbackStrategy: " + strategy + " is not followed: how a failed run is rolled back is the caller's word, not the document's", true
+	}
+	return fmt.Sprintf("rollbackStrategy %s is none of automatic, manual, none", quote(strategy)), false
 }
 
 // section reads the members of an object of the manifest, each with its reader; a member without one is let pass.

@@ -84,7 +84,7 @@ func TestTheManifestReadsBackAsItWasWritten(t *testing.T) {
 func TestAManifestInJSONReadsLikeOneInYAML(t *testing.T) {
 	doc, err := schema.Parse([]byte(`{"apiVersion": "workflowexecution.kubernaut.ai/v1alpha1", "kind": "WorkflowExecution",
 		"metadata": {"name": "m", "labels": {"a": "b"}},
-		"spec": {"workflowDefinition": {"steps": [{"stepNumber": 1, "action": "x", "timeout": "1m"}]}, "executionStrategy": {"rollbackStrategy": "none", "approvalRequired": true}},
+		"spec": {"workflowDefinition": {"steps": [{"stepNumber": 1, "action": "x", "timeout": "1m"}]}, "executionStrategy": {"rollbackStrategy": "automatic", "approvalRequired": true}},
 		"status": {"phase": "running", "conditions": []}}`), schema.Strict())
 	require.NoError(t, err)
 	require.Empty(t, doc.Problems)
@@ -93,7 +93,7 @@ func TestAManifestInJSONReadsLikeOneInYAML(t *testing.T) {
 	require.Equal(t, "running", doc.Workflow.Status.Phase)
 	require.True(t, doc.Workflow.Spec.ExecutionStrategy.ApprovalRequired)
 	require.True(t, doc.Workflow.Spec.ExecutionStrategy.DryRunFirst, "what is not said keeps the dry run")
-	require.Equal(t, "none", doc.Workflow.Spec.ExecutionStrategy.RollbackStrategy)
+	require.Equal(t, "automatic", doc.Workflow.Spec.ExecutionStrategy.RollbackStrategy)
 
 	doc, err = schema.Parse([]byte(`{"kind": "note", "recommendations": [{"id": "a", "action": "x"}]}`))
 	require.NoError(t, err)
@@ -294,4 +294,41 @@ func TestAnOverlaysFaultsNameTheirLine(t *testing.T) {
 		}
 		require.EqualError(t, err, want, text)
 	}
+}
+
+// A document may not weaken its run. It is told so, be it read or built by hand.
+func TestWishesForLessSafetyAreNamedAndNotFollowed(t *testing.T) {
+	for strategy, want := range map[string][]string{
+		"dryRunFirst: true, rollbackStrategy: automatic": nil,
+		"dryRunFirst: false, rollbackStrategy: none": {
+			"7:36: warning: invalid-value: dryRunFirst: false is not followed: whether a run begins with a dry run is the caller's word, not the document's",
+			"7:61: warning: invalid-value: rollbackStrategy: none is not followed: how a failed run is rolled back is the caller's word, not the document's",
+		},
+		"rollbackStrategy: manual": {
+			"7:41: warning: invalid-value: rollbackStrategy: manual is not followed: how a failed run is rolled back is the caller's word, not the document's",
+		},
+		"rollbackStrategy: never": {`7:41: error: invalid-value: rollbackStrategy "never" is none of automatic, manual, none`},
+		`rollbackStrategy: ""`:    {`7:41: error: invalid-value: rollbackStrategy "" is none of automatic, manual, none`},
+		"rollbackStrategy: 1":     {"7:41: error: invalid-value: rollbackStrategy must be a string, not a number"},
+	} {
+		doc, _ := schema.Parse([]byte("apiVersion: " + schema.WorkflowAPIVersion + "\nkind: WorkflowExecution\nspec:\n  workflowDefinition:\n" +
+			"    steps:\n    - {stepNumber: 1, action: x}\n  executionStrategy: {" + strategy + "}\n"))
+		require.Equal(t, want, lines(doc.Problems), strategy)
+		if doc.Workflow == nil || strings.Contains(strategy, `"`) || strings.HasSuffix(strategy, "1") {
+			continue
+		}
+		byHand := &schema.Document{Recommendations: []schema.Recommendation{{ID: "1", Action: "x"}}, Workflow: doc.Workflow}
+		byHand.Check()
+		for i := range want {
+			_, want[i], _ = strings.Cut(want[i], ": ")
+		}
+		require.Equal(t, want, lines(byHand.Problems), strategy)
+	}
+}
+
+func lines(problems []schema.Problem) (out []string) {
+	for _, p := range problems {
+		out = append(out, p.String())
+	}
+	return out
 }
