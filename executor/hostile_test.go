@@ -104,6 +104,13 @@ func TestAnObserverThatBlocksHoldsUpNoClockAndNoQuestion(t *testing.T) {
 		require.Equal(t, "failed: a=unknown/abandoned@0-80", outcome(report))
 		time.Sleep(24 * time.Hour) // until the handler is gone
 	})
+	synctest.Test(t, func(t *testing.T) {
+		slow := executor.ObserverFunc(func(executor.Event) { time.Sleep(time.Hour) })
+		ex := newExecutor(t, executor.Config{Handlers: handle(expected), Observers: []executor.Observer{slow}, RunTimeout: time.Minute})
+		report, err := ex.Run(t.Context(), plan(t, "a fix ~1s"), executor.RunOptions{})
+		require.NoError(t, err, "its time is up long before it has been told, and nobody spins until then")
+		require.Equal(t, "succeeded: a=succeeded@0-1", outcome(report))
+	})
 }
 
 func TestAnApproverThatEndsItsGoroutineDenies(t *testing.T) {

@@ -111,7 +111,7 @@ type transition struct {
 }
 
 func newMachine(p *program, limit int, runTimeout time.Duration, early, recording bool) *machine {
-	n := p.plan.Len()
+	n := len(p.info)
 	m := &machine{
 		program: p, limit: max(limit, 0), runTimeout: runTimeout,
 		steps: make([]stepState, n), ready: newReadySet(n), open: n, cause: -1, recording: recording,
@@ -188,7 +188,7 @@ func (m *machine) idle() bool {
 
 // deadline is when the run's clock runs out, if nothing else happens before.
 func (m *machine) deadline() time.Duration {
-	if m.runTimeout <= 0 || m.clockSince < 0 || m.halted != ReasonNone {
+	if m.runTimeout <= 0 || m.clockSince < 0 || m.halted != ReasonNone || m.open == 0 {
 		return math.MaxInt64
 	}
 	return m.clockSince + m.runTimeout - m.clockUsed
