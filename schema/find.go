@@ -136,6 +136,9 @@ func (p *parser) lead() int {
 // nextFence returns the next ``` that starts a line, indented or quoted as it may be, -1 when there is none.
 func nextFence(src string, from int) int {
 	line := strings.LastIndexByte(src[:from], '\n') + 1
+	if line == 0 && strings.HasPrefix(src, "\ufeff") {
+		line = len("\ufeff")
+	}
 	for {
 		indent := len(src[line:]) - len(strings.TrimLeft(src[line:], " \t>"))
 		if i := line + indent; i >= from && strings.HasPrefix(src[i:], "```") {

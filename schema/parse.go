@@ -170,7 +170,7 @@ func (p *parser) finish() (*Document, error) {
 
 // asProblem makes a problem of a finding, also of a repair that strict reading refuses.
 func (p *parser) asProblem(f finding, line, column int) Problem {
-	q := Problem{Code: f.code, Severity: SeverityError, Message: f.message, Step: p.stepOf(f.node), Pointer: p.pointer(f.node),
+	q := Problem{Code: f.code, Severity: SeverityError, Message: f.message, Step: p.doc.stepOf(f.node), Pointer: p.pointer(f.node),
 		Line: line, Column: column, Suggestion: f.suggestion}
 	switch f.repair {
 	case "":
@@ -195,17 +195,13 @@ var strictMessage = map[RepairKind]string{
 	RepairSurroundingText: "text around the document is no JSON",
 }
 
-// stepOf returns the id of the step that node i belongs to.
-func (p *parser) stepOf(i int32) string {
-	for ; i != none; i = p.nodes[i].parent {
-		if parent := p.nodes[i].parent; parent == none || parent != p.steps || p.steps == none {
-			continue
+// stepOf returns the id of the step that node i belongs to, "" when it has none.
+func (d *Document) stepOf(i int32) string {
+	for ; i != none; i = d.source.nodes[i].parent {
+		n, ok := slices.BinarySearchFunc(d.Recommendations, i, func(r Recommendation, i int32) int { return int(r.node - i) })
+		if ok && i > 0 && validID(d.Recommendations[n].ID) {
+			return d.Recommendations[n].ID
 		}
-		n, ok := slices.BinarySearchFunc(p.doc.Recommendations, i, func(r Recommendation, i int32) int { return int(r.node - i) })
-		if ok && validID(p.doc.Recommendations[n].ID) {
-			return p.doc.Recommendations[n].ID
-		}
-		return ""
 	}
 	return ""
 }

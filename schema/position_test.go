@@ -153,4 +153,5 @@ func TestLaterStagesReportInTheOrderOfTheDocument(t *testing.T) {
 	strict.Repaired(schema.Repair{Kind: schema.RepairNamespace, Message: "a namespace was filled in", Pointer: "/recommendations/1"})
 	require.Empty(t, strict.Repairs)
 	require.ErrorContains(t, strict.Err(), "repair-refused: a namespace was filled in, which strict reading refuses")
+	require.Equal(t, "b", strict.Problems[0].Step)
 }

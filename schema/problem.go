@@ -166,7 +166,11 @@ func (d *Document) Report(p Problem) {
 // Repaired adds a repair that a later stage made, likewise; in strict reading it is an error instead.
 func (d *Document) Repaired(r Repair) {
 	if d.strict {
-		d.Report(Problem{Code: CodeRepairRefused, Message: r.Message + ", which strict reading refuses", Pointer: r.Pointer})
+		p := Problem{Code: CodeRepairRefused, Message: r.Message + ", which strict reading refuses", Pointer: r.Pointer}
+		if d.source != nil && len(d.source.nodes) > 0 {
+			p.Step = d.stepOf(d.source.resolve(r.Pointer))
+		}
+		d.Report(p)
 		return
 	}
 	r.Line, r.Column = d.Position(r.Pointer)

@@ -50,6 +50,7 @@ func TestRepairsAreListedWithKindAndPlace(t *testing.T) {
 		{"slash comments", "[{\"id\": // first\n\"a\", \"action\": /* sure */ \"x\"}] // end\n/* really */", []string{"1:1 alias ", "1:9 comment /0", "2:16 comment /0", "2:33 comment ", "3:1 comment "}},
 		{"trailing commas", `[{"id": "a", "action": "x",},]`, []string{"1:1 alias ", "1:27 trailing-comma /0", "1:29 trailing-comma "}},
 		{"code fence", "```json\n[{\"id\": \"a\", \"action\": \"x\"}]\n```\n", []string{"1:1 code-fence ", "2:1 alias "}},
+		{"code fence behind a byte order mark", "\ufeff```json\n[{\"id\": \"a\", \"action\": \"x\"}]\n```\n", []string{"1:1 code-fence ", "2:1 alias "}},
 		{"code fence on one line", "```json [{\"id\": \"a\", \"action\": \"x\"}]```", []string{"1:1 code-fence ", "1:9 alias "}},
 		{"code fence left open", "```\n# mine\n[{\"id\": \"a\", \"action\": \"x\"}]", []string{"1:1 code-fence ", "2:1 comment ", "3:1 alias "}},
 		{"second fence has it", "Run:\n```bash\nkubectl get pods\n```\nThen:\n```json\n[{\"id\": \"a\", \"action\": \"x\"}]\n```\nGood luck!",

@@ -17,8 +17,8 @@ func (p *parser) parameters(object int32) (map[string]any, []string) {
 	from := len(p.names)
 	for k := range p.items(object) {
 		name := p.text(k)
-		if _, ok := m[name]; ok {
-			continue // reported as a duplicate
+		if _, ok := m[name]; ok || p.nodes[k].kind == kindBad {
+			continue // reported already
 		}
 		p.names = append(p.names, name)
 		m[name] = p.value(k + 1)
@@ -59,7 +59,7 @@ func (p *parser) value(i int32) any {
 	case kindObject:
 		m := make(map[string]any)
 		for k := range p.items(i) {
-			if name := p.text(k); m[name] == nil {
+			if name := p.text(k); m[name] == nil && p.nodes[k].kind != kindBad {
 				m[name] = p.value(k + 1)
 			}
 		}
