@@ -96,7 +96,8 @@ func waitForReady() Parameter {
 }
 
 func verifyHealth() Parameter {
-	return toggle("verifyHealth", true, "Refuse a node that is not ready.")
+	return withFloors(toggle("verifyHealth", true, "Refuse a node that is not ready."),
+		highWhen(false, "without verifyHealth pods may come onto a node that is not ready"))
 }
 
 // rolloutStableFor is how long a rollout must stay complete before it counts as done.

@@ -29,6 +29,8 @@ func TestRisk_is_the_highest_of_registry_values_timeout_and_document(t *testing.
 		{"a longer time-out", "scale_deployment", `{"namespace": "shop", "deployment": "web", "replicas": 3}`, `, "timeout": "5m1s"`,
 			schema.RiskHigh, []string{"high: the document asks for a time-out of 5m1s, longer than the registry's 5m"}},
 		{"a shorter time-out", "scale_deployment", `{"namespace": "shop", "deployment": "web", "replicas": 3}`, `, "timeout": "4m"`, schema.RiskLow, nil},
+		{"a check left out", "uncordon_node", `{"node": "n1", "verify_health": false}`, `, "risk": "none"`,
+			schema.RiskHigh, []string{"high: without verifyHealth pods may come onto a node that is not ready"}},
 		{"an effect", "taint_node", `{"node": "n1", "key": "k", "effect": "NoExecute"}`, ``, schema.RiskHigh, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
