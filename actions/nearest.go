@@ -1,6 +1,10 @@
 package actions
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/remedykit/remedy/internal/wording"
+)
 
 // longestMisspelt bounds the work that a name from a document can cause: nothing longer is compared.
 const longestMisspelt = 64
@@ -11,6 +15,7 @@ func nearest(name string, candidates []string, n int) []string {
 	if name == "" || len(name) > longestMisspelt {
 		return nil
 	}
+	spelt := folded(name)
 	type match struct{ at, distance int }
 	var found []match
 	for i, c := range candidates {
@@ -18,7 +23,7 @@ func nearest(name string, candidates []string, n int) []string {
 		if most == 0 || len(c) > longestMisspelt || max(len(name)-len(c), len(c)-len(name)) > most {
 			continue
 		}
-		if d := distance(name, c); d <= most {
+		if d := wording.Distance(spelt, folded(c)); d <= most {
 			found = append(found, match{i, d})
 		}
 	}
@@ -31,31 +36,13 @@ func nearest(name string, candidates []string, n int) []string {
 	return out
 }
 
-// distance is the number of letters to insert, remove, replace or swap with a neighbour to make b of a; case and the
-// kind of separator do not count.
-func distance(a, b string) int {
-	var rows [3][longestMisspelt + 1]int
-	before, last, next := &rows[0], &rows[1], &rows[2]
-	for j := range len(b) + 1 {
-		last[j] = j
+// folded brings a name to small letters and one kind of separator: those do not count.
+func folded(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		b[i] = fold(c)
 	}
-	for i := 1; i <= len(a); i++ {
-		next[0] = i
-		for j := 1; j <= len(b); j++ {
-			same := fold(a[i-1]) == fold(b[j-1])
-			d := last[j-1]
-			if !same {
-				d++
-			}
-			d = min(d, last[j]+1, next[j-1]+1)
-			if i > 1 && j > 1 && fold(a[i-1]) == fold(b[j-2]) && fold(a[i-2]) == fold(b[j-1]) {
-				d = min(d, before[j-2]+1)
-			}
-			next[j] = d
-		}
-		before, last, next = last, next, before
-	}
-	return last[len(b)]
+	return string(b)
 }
 
 func fold(c byte) byte {

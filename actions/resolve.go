@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -138,7 +139,7 @@ func (r *resolver) unknown(at place, name string) {
 		suggestion = found[0]
 	}
 	r.doc.Report(schema.Problem{Code: schema.CodeUnknownParameter, Severity: r.severity(), Step: r.rec.ID, Pointer: r.pointer(at),
-		Message: fmt.Sprintf("%s has no parameter %s", r.spec.Name, quoted(name)), Suggestion: suggestion})
+		Message: fmt.Sprintf("%s has no parameter %s", r.spec.Name, wording.Quote(name)), Suggestion: suggestion})
 }
 
 // moreUnknown tells how many parameters unknown has left out.

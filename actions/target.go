@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -186,7 +187,7 @@ func (s *Spec) targetParameter(kind string) (i int, problem string) {
 	case len(takes) == 0:
 		return -1, ": " + s.Name + " takes no target"
 	case kind != "":
-		return -1, " is of kind " + quoted(kind) + "; " + s.Name + " takes " + strings.Join(takes, ", ")
+		return -1, " is of kind " + wording.Quote(kind) + "; " + s.Name + " takes " + strings.Join(takes, ", ")
 	case len(takes) > 1:
 		return -1, " says no kind; name the object as one of " + strings.Join(takes, ", ")
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -190,7 +191,7 @@ func (p *Parameter) mapValue(v any, needed bool) (canonical any, problem string)
 		for _, k := range sortedKeys(m) {
 			s, ok := m[k].(string)
 			if !ok {
-				return nil, fmt.Sprintf("%.64q in %s is %s; expected a string", k, p.Name, describe(m[k]))
+				return nil, fmt.Sprintf("%s in %s is %s; expected a string", wording.Quote(k), p.Name, describe(m[k]))
 			}
 			out[k] = s
 		}
@@ -345,7 +346,7 @@ func (p *Parameter) expectedType() string {
 	case Boolean:
 		return "true or false"
 	case Duration:
-		return `a duration such as "90s", "1h30m" or "7d"` + p.bounds(func(n int64) string { return shortDuration(seconds(n)) })
+		return `a duration such as "90s", "1h30m" or "7d"` + p.bounds(func(n int64) string { return wording.Duration(seconds(n)) })
 	case Quantity:
 		return `a positive quantity such as "500m" or "2.5Gi"`
 	case Name:
@@ -382,25 +383,13 @@ func (p *Parameter) bounds(format func(int64) string) string {
 	return ""
 }
 
-// shortDuration leaves out the zero units at the end: "24h" and not "24h0m0s".
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
-
 // describe shows a value of the document in a message: short, on one line, printable.
 func describe(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "null"
 	case string:
-		return "the string " + quoted(v)
+		return "the string " + wording.Quote(v)
 	case bool:
 		return strconv.FormatBool(v)
 	case []any, []string:
@@ -414,12 +403,4 @@ func describe(v any) string {
 		return strconv.FormatInt(n, 10)
 	}
 	return fmt.Sprintf("a %T", v)
-}
-
-// quoted shows a text of the document, cut when it is long.
-func quoted(s string) string {
-	if len(s) <= 64 {
-		return strconv.Quote(s)
-	}
-	return fmt.Sprintf("%.60q…", s)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -114,15 +115,15 @@ func (b *builder) checkMissing(s *Step, entry int, name string, kinds map[string
 		if p := &b.steps[producer]; p.spec == nil {
 			return false // what it leaves is not known; its own problem comes first
 		} else if p.artifact == "" {
-			b.problem(s.index, schema.CodeMissingArtifact, at(), "", "attachment %s: %s leaves no artifact", quote(name), b.called(int(producer)))
+			b.problem(s.index, schema.CodeMissingArtifact, at(), "", "attachment %s: %s leaves no artifact", wording.Quote(name), b.called(int(producer)))
 		} else {
-			b.problem(s.index, schema.CodeMissingArtifact, at(), p.artifact, "attachment %s: %s leaves another artifact", quote(name), b.called(int(producer)))
+			b.problem(s.index, schema.CodeMissingArtifact, at(), p.artifact, "attachment %s: %s leaves another artifact", wording.Quote(name), b.called(int(producer)))
 		}
 		return true
 	}
 	for k := 1; k <= longest && k < len(name)-1; k++ {
 		if name[k] == '_' && kinds[name[:k]] && isID(name[k+1:]) {
-			b.problem(s.index, schema.CodeMissingArtifact, at(), "", "attachment %s: the plan has no step %s to leave it", quote(name), strings.TrimPrefix(name[k+1:], "step-"))
+			b.problem(s.index, schema.CodeMissingArtifact, at(), "", "attachment %s: the plan has no step %s to leave it", wording.Quote(name), strings.TrimPrefix(name[k+1:], "step-"))
 			return true
 		}
 	}
@@ -154,7 +155,7 @@ func (b *builder) checkProducers(s *Step) {
 			reason = " leaves it only after this step has begun"
 		}
 		b.problem(s.index, schema.CodeMissingArtifact, b.parameterPointer(s, attachments, strconv.Itoa(r.entry)), "",
-			"attachment %s: %s%s", quote(s.task.Parameters.Strings(attachments)[r.entry]), b.called(int(r.producer)), reason)
+			"attachment %s: %s%s", wording.Quote(s.task.Parameters.Strings(attachments)[r.entry]), b.called(int(r.producer)), reason)
 	}
 	added := b.data[first:]
 	slices.SortFunc(added, func(x, y Edge) int { return cmp.Compare(x.From, y.From) })

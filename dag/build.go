@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -125,13 +126,13 @@ func (b *builder) nameSteps() {
 		spec, alias := b.reg.Resolve(rec.Action)
 		if spec == nil {
 			b.problem(i, schema.CodeUnknownAction, b.doc.Pointer(i, "action"), strings.Join(b.reg.Nearest(rec.Action), ", "),
-				"the registry has no action %s", quote(rec.Action))
+				"the registry has no action %s", wording.Quote(rec.Action))
 			continue
 		}
 		if alias {
 			b.doc.Repaired(schema.Repair{
 				Kind: schema.RepairAlias, Pointer: b.doc.Pointer(i, "action"),
-				Message: fmt.Sprintf("action %s read as %s", quote(rec.Action), spec.Name),
+				Message: fmt.Sprintf("action %s read as %s", wording.Quote(rec.Action), spec.Name),
 			})
 		}
 		b.steps[i].spec = spec
@@ -187,7 +188,7 @@ func (b *builder) setTimes(s *Step, rec *schema.Recommendation) {
 	s.task.Expected = firstSet(own.Duration, common.Duration, min(s.spec.Estimate(), s.timeout))
 	if s.task.Expected > s.timeout {
 		b.warning(s.index, schema.CodeTimeout, b.doc.Pointer(s.index, "timeout"),
-			"expected to take %s, which is longer than its time-out of %s: it would be stopped", brief(s.task.Expected), brief(s.timeout))
+			"expected to take %s, which is longer than its time-out of %s: it would be stopped", wording.Duration(s.task.Expected), wording.Duration(s.timeout))
 	}
 	if own.Name != "" {
 		s.name = own.Name
@@ -215,7 +216,7 @@ func (b *builder) setRisk(s *Step, rec *schema.Recommendation, floors []actions.
 		raise(schema.RiskCritical, "restarts a component of a protected namespace")
 	}
 	if s.timeout == rec.Timeout && s.timeout > s.spec.Timeout && !b.overlayTimes(s) {
-		raise(schema.RiskHigh, fmt.Sprintf("the document asks for a time-out of %s, longer than the registry's %s", brief(s.timeout), brief(s.spec.Timeout)))
+		raise(schema.RiskHigh, fmt.Sprintf("the document asks for a time-out of %s, longer than the registry's %s", wording.Duration(s.timeout), wording.Duration(s.spec.Timeout)))
 	}
 	raise(rec.Risk, "the document says so")
 }
@@ -242,16 +243,16 @@ func (b *builder) checkOverlay() error {
 	var wrong []string
 	for _, id := range slices.Sorted(maps.Keys(b.overlay.Steps)) {
 		if _, ok := b.index[id]; !ok {
-			wrong = append(wrong, "the plan has no step "+quote(id))
+			wrong = append(wrong, "the plan has no step "+wording.Quote(id))
 		} else if o := b.overlay.Steps[id]; o.Timeout < 0 || o.Duration < 0 {
-			wrong = append(wrong, "a duration of step "+quote(id)+" is negative")
+			wrong = append(wrong, "a duration of step "+wording.Quote(id)+" is negative")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.overlay.Actions)) {
 		if b.reg.Lookup(name) == nil {
-			wrong = append(wrong, "the registry has no action "+quote(name))
+			wrong = append(wrong, "the registry has no action "+wording.Quote(name))
 		} else if o := b.overlay.Actions[name]; o.Timeout < 0 || o.Duration < 0 {
-			wrong = append(wrong, "a duration of action "+quote(name)+" is negative")
+			wrong = append(wrong, "a duration of action "+wording.Quote(name)+" is negative")
 		}
 	}
 	if len(wrong) == 0 {

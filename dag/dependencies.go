@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -48,7 +49,7 @@ func (b *builder) joinSteps() {
 			at := b.doc.Pointer(i, "dependencies", strconv.Itoa(k))
 			switch {
 			case !ok:
-				b.problem(i, schema.CodeMissingDependency, at, b.nearestID(id, i, &budget), "the document has no step %s", quote(id))
+				b.problem(i, schema.CodeMissingDependency, at, b.nearestID(id, i, &budget), "the document has no step %s", wording.Quote(id))
 			case int(d) == i:
 				b.problem(i, schema.CodeSelfDependency, at, "", "the step depends on itself")
 			default:
@@ -78,7 +79,7 @@ func (b *builder) reportCycle(cycle []int32) {
 	i, before := int(cycle[0]), cycle[len(cycle)-2]
 	path := make([]string, len(cycle))
 	for k, c := range cycle {
-		path[k] = cmp.Or(b.validID(int(c)), quote(id(c)))
+		path[k] = cmp.Or(b.validID(int(c)), wording.Quote(id(c)))
 	}
 	at := slices.Index(b.doc.Recommendations[i].Dependencies, id(before))
 	b.problem(i, schema.CodeDependencyCycle, b.doc.Pointer(i, "dependencies", strconv.Itoa(at)), "",

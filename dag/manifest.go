@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -28,7 +29,7 @@ func (p *Plan) Manifest(name, namespace, request string, gated func(i int) bool)
 		steps[i] = schema.WorkflowStep{
 			StepNumber: s.Number(), Name: s.name, Action: s.spec.Name,
 			Parameters: p.manifestParameters(s), Dependencies: make([]int, len(s.deps)),
-			RequiresApproval: s.approval || gated != nil && gated(i), Timeout: brief(s.timeout),
+			RequiresApproval: s.approval || gated != nil && gated(i), Timeout: wording.Duration(s.timeout),
 		}
 		for k, d := range s.deps {
 			steps[i].Dependencies[k] = d + 1

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -15,11 +16,11 @@ const restartNetwork = "restart_network"
 // checkNamespaces refuses options that no cluster could have.
 func (b *builder) checkNamespaces() error {
 	if b.namespace != "" && !isLabel(b.namespace) {
-		return fmt.Errorf("dag: namespace %s is not an RFC 1123 label", quote(b.namespace))
+		return fmt.Errorf("dag: namespace %s is not an RFC 1123 label", wording.Quote(b.namespace))
 	}
 	for _, ns := range b.options.protected {
 		if !isLabel(ns) {
-			return fmt.Errorf("dag: protected namespace %s is not an RFC 1123 label", quote(ns))
+			return fmt.Errorf("dag: protected namespace %s is not an RFC 1123 label", wording.Quote(ns))
 		}
 	}
 	return nil
@@ -78,7 +79,7 @@ func (b *builder) checkProtected(s *Step) {
 	if b.restartsProtectedComponent(s) {
 		if component := s.task.Parameters.String("component"); component != "" && !slices.Contains(b.components, component) {
 			b.problem(s.index, schema.CodeInvalidParameter, b.parameterPointer(s, "component"), "",
-				"component %s may live in a protected namespace and the policy does not allow to restart it", quote(component))
+				"component %s may live in a protected namespace and the policy does not allow to restart it", wording.Quote(component))
 		}
 		return
 	}

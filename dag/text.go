@@ -1,9 +1,9 @@
 package dag
 
 import (
-	"strconv"
 	"strings"
-	"time"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // isID tells whether s may be a step's id.
@@ -36,31 +36,6 @@ func isLabel(s string) bool {
 // isAlphanumeric knows lower case only.
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// quote shows text that a model may have written: on one line, printable, not too long.
-func quote(s string) string {
-	const most = 64
-	n := 0
-	for i := range s {
-		if n == most {
-			return strconv.Quote(s[:i]) + "…"
-		}
-		n++
-	}
-	return strconv.Quote(s)
-}
-
-// brief writes a duration as people do: 2m, not 2m0s.
-func brief(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
 // nearestID returns the id of the plan that is most like a misspelt one, the earlier of equals, "" when none is near.
 // budget bounds how many ids are looked at, over all calls.
 func (b *builder) nearestID(wrong string, self int, budget *int) string {
@@ -73,29 +48,9 @@ func (b *builder) nearestID(wrong string, self int, budget *int) string {
 		if *budget--; *budget < 0 {
 			break
 		}
-		if d := distance(strings.ToLower(wrong), strings.ToLower(id)); d < least {
+		if d := wording.Distance(strings.ToLower(wrong), strings.ToLower(id)); d < least {
 			best, least = id, d
 		}
 	}
 	return best
-}
-
-// distance is the number of insertions, deletions and replacements between two short texts.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

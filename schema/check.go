@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // Check reports what Parse would have found in a document that was built by hand, or in the steps that were added by
@@ -66,7 +68,7 @@ func (d *Document) checkStep(i int, first map[string]int) {
 	case r.ID == "":
 		wrong(CodeMissingField, "id", "the step has no id")
 	case !validID(r.ID):
-		wrong(CodeInvalidValue, "id", "id %s must have 1 to 63 letters, digits, dots, underscores or hyphens", quote(r.ID))
+		wrong(CodeInvalidValue, "id", "id %s must have 1 to 63 letters, digits, dots, underscores or hyphens", wording.Quote(r.ID))
 	case k < i:
 		wrong(CodeDuplicateID, "id", "step %d has the id %s too", k+1, r.ID)
 	}
@@ -155,7 +157,7 @@ func (d *Document) checkValue(i int, value any, prose bool, path ...string) {
 		}
 	}
 	d.Report(Problem{Code: CodeInvalidValue, Step: d.Recommendations[i].ID, Pointer: d.Pointer(i, "parameters", path...),
-		Message: fmt.Sprintf("a parameter must be a string, bool, number, list or object, not %s", quote(fmt.Sprintf("%T %v", value, value)))})
+		Message: fmt.Sprintf("a parameter must be a string, bool, number, list or object, not %s", wording.Quote(fmt.Sprintf("%T %v", value, value)))})
 }
 
 // forbiddenIn says which character of a text is not allowed in it, "" when there is none. In prose lines and tabs are

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // An Estimate is a duration as people write it: "4 minutes", "4-5 minutes", "5m30s". The zero Estimate is not given.
@@ -42,7 +44,7 @@ func (e *Estimate) UnmarshalText(b []byte) error {
 // after the other, or a range of two ("4-5 minutes", "90s to 2m"). A leading "about" or "~" is read over.
 func ParseEstimate(s string) (Estimate, error) {
 	fail := func() (Estimate, error) {
-		return Estimate{}, fmt.Errorf(`%s is no duration such as "5m30s", "4 minutes" or "4-5 minutes"`, quote(s))
+		return Estimate{}, fmt.Errorf(`%s is no duration such as "5m30s", "4 minutes" or "4-5 minutes"`, wording.Quote(s))
 	}
 	if len(s) > 100 {
 		return fail()
@@ -139,14 +141,14 @@ func ParseDuration(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 64)
 		if err != nil || n > uint64(math.MaxInt64/(24*time.Hour)) {
-			return 0, fmt.Errorf("%s is no whole number of days such as \"7d\"", quote(s))
+			return 0, fmt.Errorf("%s is no whole number of days such as \"7d\"", wording.Quote(s))
 		}
 		return time.Duration(n) * 24 * time.Hour, nil
 	}
 	d, err := time.ParseDuration(s)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%s is no duration such as \"90s\", \"5m\" or \"7d\"", quote(s))
+		return 0, fmt.Errorf("%s is no duration such as \"90s\", \"5m\" or \"7d\"", wording.Quote(s))
 	case d < 0:
 		return 0, errors.New("a duration must not be negative")
 	}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // document reads the source into the Document.
@@ -119,7 +121,7 @@ func (m *members) first(k int32, canonical string) bool {
 // alias notes that a field is not spelled canonically.
 func (p *parser) alias(k int32, canonical string) {
 	if name := p.text(k); name != canonical {
-		p.repaired(RepairAlias, k, fmt.Sprintf("%s was read as %q", quote(name), canonical))
+		p.repaired(RepairAlias, k, fmt.Sprintf("%s was read as %q", wording.Quote(name), canonical))
 	}
 }
 
@@ -127,7 +129,7 @@ func (p *parser) alias(k int32, canonical string) {
 func (p *parser) twice(first, second int32) {
 	a, b := p.text(first), p.text(second)
 	if !strings.EqualFold(a, b) {
-		p.problem(CodeDuplicateKey, second, fmt.Sprintf("%s and %s are the same field; keep one", quote(a), quote(b)), "")
+		p.problem(CodeDuplicateKey, second, fmt.Sprintf("%s and %s are the same field; keep one", wording.Quote(a), wording.Quote(b)), "")
 	}
 }
 
@@ -169,7 +171,7 @@ func (p *parser) estimate(v int32) Estimate {
 	text := p.text(v)
 	e, err := ParseEstimate(text)
 	if err != nil {
-		p.warn(CodeInvalidValue, v, fmt.Sprintf("estimatedDuration %s is no duration such as \"4 minutes\" or \"4-5 minutes\"; it is only shown", quote(text)), "")
+		p.warn(CodeInvalidValue, v, fmt.Sprintf("estimatedDuration %s is no duration such as \"4 minutes\" or \"4-5 minutes\"; it is only shown", wording.Quote(text)), "")
 		return Estimate{Text: text}
 	}
 	return e
@@ -316,7 +318,7 @@ func (p *parser) id(k int32, at int, r *Recommendation) {
 	switch got := p.nodes[v].kind; got {
 	case kindBad:
 	case kindNumber:
-		p.problem(CodeInvalidValue, v, "stepNumber must be a whole number from 1, not "+quote(p.text(v)), "")
+		p.problem(CodeInvalidValue, v, "stepNumber must be a whole number from 1, not "+wording.Quote(p.text(v)), "")
 	default:
 		p.problem(CodeInvalidValue, v, "stepNumber must be a whole number from 1, not "+got.what(), "")
 	}
@@ -335,7 +337,7 @@ func (p *parser) duplicateIDs() {
 			continue
 		}
 		line, _ := p.positions().at(p.nodes[earlier].off)
-		p.problem(CodeDuplicateID, p.valueOf(r.node, fieldID), fmt.Sprintf("the id %s is already that of the step in line %d; ids must differ", quote(r.ID), line), "")
+		p.problem(CodeDuplicateID, p.valueOf(r.node, fieldID), fmt.Sprintf("the id %s is already that of the step in line %d; ids must differ", wording.Quote(r.ID), line), "")
 	}
 }
 
@@ -353,7 +355,7 @@ func (p *parser) risk(v int32, r *Recommendation) {
 	word := p.text(v)
 	risk, err := ParseRisk(word)
 	if err != nil {
-		p.problem(CodeInvalidValue, v, fmt.Sprintf("risk %s is none of none, low, medium, high, critical", quote(word)),
+		p.problem(CodeInvalidValue, v, fmt.Sprintf("risk %s is none of none, low, medium, high, critical", wording.Quote(word)),
 			nearest(word, "none", "low", "medium", "high", "critical"))
 	}
 	r.Risk = risk
@@ -369,7 +371,7 @@ func (p *parser) timeout(v int32) time.Duration {
 		}
 	}
 	if err != nil || d <= 0 {
-		p.problem(CodeInvalidValue, v, fmt.Sprintf("timeout %s must be one duration above zero, such as \"90s\" or \"5m\"", quote(text)), "")
+		p.problem(CodeInvalidValue, v, fmt.Sprintf("timeout %s must be one duration above zero, such as \"90s\" or \"5m\"", wording.Quote(text)), "")
 		return 0
 	}
 	return d
@@ -415,7 +417,7 @@ func (p *parser) dependencies(list int32) []string {
 		case p.isPlaceholder(i):
 			p.problem(CodeInvalidValue, i, `"..." stands for dependencies that were left out; name the id of each`, "")
 		case got == kindNumber:
-			p.problem(CodeInvalidValue, i, "a dependency must be a step's id, not "+quote(p.text(i)), "")
+			p.problem(CodeInvalidValue, i, "a dependency must be a step's id, not "+wording.Quote(p.text(i)), "")
 		case got != kindBad:
 			p.problem(CodeInvalidValue, i, "a dependency must be a step's id, not "+got.what(), "")
 		}

@@ -1,6 +1,10 @@
 package schema
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/remedykit/remedy/internal/wording"
+)
 
 // isForbidden tells characters that no text of a document may hold: control characters, and those that are invisible
 // or reorder what a person sees.
@@ -25,7 +29,7 @@ func (p *parser) forbidden() {
 		where := "the name of a field"
 		if p.nodes[i].flags&flagKey == 0 {
 			if where = "a list item"; p.key(i) != "" {
-				where = quote(p.key(i))
+				where = wording.Quote(p.key(i))
 			}
 		}
 		p.problem(CodeForbiddenCharacter, i, where+" holds "+what, "")

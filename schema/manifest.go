@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // isManifest tells whether the outermost object is a manifest: it names its API version or its kind, and has no
@@ -95,7 +97,7 @@ func (p *parser) constant(name, want string) (string, bool) {
 		return "", false
 	}
 	if got := p.text(v); got != want {
-		p.problem(CodeInvalidValue, v, fmt.Sprintf("the %s %s is not that of a plan", name, quote(got)), want)
+		p.problem(CodeInvalidValue, v, fmt.Sprintf("the %s %s is not that of a plan", name, wording.Quote(got)), want)
 		return got, false
 	}
 	return want, true
@@ -155,7 +157,7 @@ func rollbackWish(strategy string) (message string, wish bool) {
 	case "manual", "none":
 		return "rollbackStrategy: " + strategy + " is not followed: how a failed run is rolled back is the caller's word, not the document's", true
 	}
-	return fmt.Sprintf("rollbackStrategy %s is none of automatic, manual, none", quote(strategy)), false
+	return fmt.Sprintf("rollbackStrategy %s is none of automatic, manual, none", wording.Quote(strategy)), false
 }
 
 // section reads the members of an object of the manifest, each with its reader; a member without one is let pass.
@@ -189,7 +191,7 @@ func (p *parser) unknown(k int32, what string, suggest func(name string) string)
 	if p.nodes[k].kind == kindBad {
 		return // its name is reported already
 	}
-	message, suggestion := what+" has no field "+quote(p.text(k)), ""
+	message, suggestion := what+" has no field "+wording.Quote(p.text(k)), ""
 	if len(p.found) < maxFindings {
 		suggestion = suggest(p.text(k))
 	}

@@ -3,26 +3,12 @@ package schema
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-)
 
-// quote shows a text of the document in a message: on one line, printable, and not too long.
-func quote(s string) string {
-	const most = 64
-	if utf8.RuneCountInString(s) <= most {
-		return strconv.Quote(s)
-	}
-	n := 0
-	for i := range s {
-		if n++; n > most {
-			return strconv.Quote(s[:i]) + "…"
-		}
-	}
-	return strconv.Quote(s)
-}
+	"github.com/remedykit/remedy/internal/wording"
+)
 
 // mark is a number that names which differ only in case share; 0, for names that are not ASCII, says nothing.
 func mark(s string) uint16 {
@@ -62,9 +48,9 @@ const fewNames = 24
 // duplicates appends a finding for every name of an object that repeats an earlier one, be it in another case.
 func (t *tape) duplicates(object int32, items int, found []finding) []finding {
 	report := func(k, first int32) {
-		message := "the name " + quote(t.text(k)) + " stands twice in this object; keep one"
+		message := "the name " + wording.Quote(t.text(k)) + " stands twice in this object; keep one"
 		if a := t.text(first); a != t.text(k) {
-			message = "the names " + quote(a) + " and " + quote(t.text(k)) + " differ only in case; keep one"
+			message = "the names " + wording.Quote(a) + " and " + wording.Quote(t.text(k)) + " differ only in case; keep one"
 		}
 		found = append(found, finding{code: CodeDuplicateKey, node: k, off: t.nodes[k].off, message: message})
 	}
@@ -118,34 +104,11 @@ func nearest(name string, candidates ...string) string {
 	a := foldName(name)
 	best, least := "", 1+max(1, min(len(a)/3, 3))
 	for _, c := range candidates {
-		if d := distance(a, foldName(c)); d < least {
+		if d := wording.Distance(a, foldName(c)); d < least {
 			best, least = c, d
 		}
 	}
 	return best
-}
-
-// distance counts the bytes to insert, delete, replace, or swap with their neighbour, to turn a into b.
-func distance(a, b string) int {
-	before, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := range len(a) {
-		cur[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			cur[j+1] = min(cur[j]+1, prev[j+1]+1, prev[j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				cur[j+1] = min(cur[j+1], before[j-1]+1)
-			}
-		}
-		before, prev, cur = prev, cur, before
-	}
-	return prev[len(b)]
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

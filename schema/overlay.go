@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // An Overlay is what people add to a model's plan without touching it: titles, labels for drawings, time-outs,
@@ -77,7 +79,7 @@ func (p *parser) overlay(o *Overlay) {
 						if p.stringInto(&word, "onFailure")(v); word == "continue" {
 							s.ContinueOnFailure = true
 						} else if p.nodes[v].kind == kindString {
-							p.problem(CodeInvalidValue, v, fmt.Sprintf("onFailure %s is not known; it can only be continue", quote(word)), "")
+							p.problem(CodeInvalidValue, v, fmt.Sprintf("onFailure %s is not known; it can only be continue", wording.Quote(word)), "")
 						}
 					},
 				})
@@ -118,7 +120,7 @@ func (p *parser) durationInto(into *time.Duration, field string) func(int32) {
 		}
 		d, err := ParseDuration(p.text(v))
 		if err != nil || d == 0 {
-			p.problem(CodeInvalidValue, v, fmt.Sprintf("%s %s must be a duration above zero, such as 90s or 5m", field, quote(p.text(v))), "")
+			p.problem(CodeInvalidValue, v, fmt.Sprintf("%s %s must be a duration above zero, such as 90s or 5m", field, wording.Quote(p.text(v))), "")
 		}
 		*into = d
 	}

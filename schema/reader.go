@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // outcome tells how the reading of one JSON value ended.
@@ -283,7 +285,7 @@ func (r *reader) name(pos int) int {
 		return pos
 	}
 	if r.src[pos] != ':' {
-		r.fault(CodeInvalidJSON, pos, fmt.Sprintf("expected a colon after the name %s, found %s", quote(r.text(int32(i))), r.show(pos)))
+		r.fault(CodeInvalidJSON, pos, fmt.Sprintf("expected a colon after the name %s, found %s", wording.Quote(r.text(int32(i))), r.show(pos)))
 		return -1
 	}
 	r.keyed = true
@@ -427,7 +429,7 @@ func (r *reader) scanNumber(pos int) (end int, whole bool) {
 	if i >= len(src) {
 		return i, false
 	}
-	r.fault(CodeInvalidJSON, pos, fmt.Sprintf("%s is no JSON number; write it in plain decimal digits, and anything else as a string", quote(src[pos:i])))
+	r.fault(CodeInvalidJSON, pos, fmt.Sprintf("%s is no JSON number; write it in plain decimal digits, and anything else as a string", wording.Quote(src[pos:i])))
 	r.add(kindBad, pos, i, 0)
 	return i, true
 }
@@ -498,7 +500,7 @@ func (r *reader) show(pos int) string {
 		for n < len(src) && wordByte(src[n]) {
 			n++
 		}
-		return quote(src[:n]) + " without quotes"
+		return wording.Quote(src[:n]) + " without quotes"
 	}
 	return charName(src)
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/go-playground/validator/v10"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // newValidator builds the validator for the field rules in the struct tags. It is safe for concurrent use.
@@ -75,11 +77,11 @@ func (p *parser) broke(step int, object int32, path []string, w validator.FieldE
 		p.problem(CodeInvalidValue, value, field+" is empty", "")
 	case tag == "stepid" && strings.ContainsFunc(p.text(value), isForbidden): // reported as such
 	case tag == "stepid":
-		p.problem(CodeInvalidValue, value, fmt.Sprintf("the id %s must be 1 to 63 letters, digits, dots, underscores or hyphens", quote(fmt.Sprint(w.Value()))), "")
+		p.problem(CodeInvalidValue, value, fmt.Sprintf("the id %s must be 1 to 63 letters, digits, dots, underscores or hyphens", wording.Quote(fmt.Sprint(w.Value()))), "")
 	case field == "recommendations":
 		p.problem(CodeInvalidValue, value, "the document has no steps; recommendations must hold at least one", "")
 	default:
-		p.problem(CodeInvalidValue, value, fmt.Sprintf("%s must be between 0 and 1, not %s", field, quote(p.text(value))), "")
+		p.problem(CodeInvalidValue, value, fmt.Sprintf("%s must be between 0 and 1, not %s", field, wording.Quote(p.text(value))), "")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // parameters reads an object and the order of its names.
@@ -105,7 +107,7 @@ func number(s string) (any, error) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || f == 0 {
-		return nil, fmt.Errorf("the number %s is too large or too small to be represented", quote(s))
+		return nil, fmt.Errorf("the number %s is too large or too small to be represented", wording.Quote(s))
 	}
 	return f, nil
 }

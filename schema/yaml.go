@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // looksLikeYAML tells a manifest in YAML by a field of it at the start of a line, before anything of JSON.
@@ -138,7 +140,7 @@ func (p *parser) fromYAML(y *yaml.Node, parent int32) {
 		refuse("anchors and aliases of YAML are not allowed; write the value out")
 		return
 	case y.Style&yaml.TaggedStyle != 0:
-		refuse("tags of YAML are not allowed: " + quote(y.Tag))
+		refuse("tags of YAML are not allowed: " + wording.Quote(y.Tag))
 		return
 	}
 	switch y.Kind {
@@ -210,7 +212,7 @@ func (p *parser) yamlScalar(y *yaml.Node, off int) {
 	case "!!int", "!!float":
 		if !jsonNumber.MatchString(y.Value) {
 			i := p.reader.add(kindBad, off, off, 0)
-			p.problem(CodeInvalidValue, i, fmt.Sprintf("the number %s must be written in plain decimal digits", quote(y.Value)), "")
+			p.problem(CodeInvalidValue, i, fmt.Sprintf("the number %s must be written in plain decimal digits", wording.Quote(y.Value)), "")
 			return
 		}
 		i := p.yamlText(y.Value, off, 0)

@@ -13,6 +13,7 @@ import (
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/dag/render"
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -222,7 +223,7 @@ func (p *page) noReturn(req *approval.Request) {
 func (p *page) outcomes(req *approval.Request, now time.Time) {
 	p.line("")
 	if s := req.Step; s != nil {
-		p.field("yes", "step %d runs; it takes about %s, and at most %s", s.Number(), short(s.Duration()), short(s.Timeout()))
+		p.field("yes", "step %d runs; it takes about %s, and at most %s", s.Number(), wording.Duration(s.Duration()), wording.Duration(s.Timeout()))
 		p.field("no", "%s", refusal(req.Plan, s))
 	} else {
 		p.field("yes", "the run starts; steps that ask for themselves still do")
@@ -233,7 +234,7 @@ func (p *page) outcomes(req *approval.Request, now time.Time) {
 		return
 	}
 	left := max(0, req.ExpiresAt.Sub(now))
-	p.field("silence", "no answer within %s (until %s) means no", short(left.Round(time.Second)), req.ExpiresAt.Format("15:04:05"))
+	p.field("silence", "no answer within %s (until %s) means no", wording.Duration(left.Round(time.Second)), req.ExpiresAt.Format("15:04:05"))
 }
 
 // refusal says what a no to a step means for the others.
@@ -333,15 +334,3 @@ func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // oneLine makes a text of any length and content fit into a sentence.
 func oneLine(s string) string { return visible(cut(s, maxText)) }
-
-// short writes a duration without the zero parts that Duration.String adds.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}

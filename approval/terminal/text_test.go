@@ -3,7 +3,6 @@ package terminal
 import (
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -42,16 +41,4 @@ func TestVisibleTextHoldsNothingThatATerminalObeys(t *testing.T) {
 func TestACutSaysHowMuchIsMissing(t *testing.T) {
 	require.Equal(t, "äöü", cut("äöü", 3))
 	require.Equal(t, "äö … (1 more characters)", cut("äöü", 2))
-}
-
-func TestDurationsAsPeopleSayThem(t *testing.T) {
-	for in, want := range map[string]string{"90m": "1h30m", "60m": "1h", "30s": "30s", "1h0m5s": "1h0m5s", "0s": "0s", "10m": "10m"} {
-		require.Equal(t, want, short(duration(t, in)))
-	}
-}
-
-func duration(t *testing.T, s string) time.Duration {
-	d, err := time.ParseDuration(s)
-	require.NoError(t, err)
-	return d
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // Longer texts are cut, in code points, so that one hostile label cannot flood a drawing.
@@ -153,14 +155,7 @@ func short(d time.Duration) string {
 	default:
 		d = d.Round(time.Second)
 	}
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return wording.Duration(d)
 }
 
 // spaced turns "rolledBack" into "rolled back".
