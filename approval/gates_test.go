@@ -155,6 +155,10 @@ func TestThePolicyRaisesRisks(t *testing.T) {
 	policy := approval.IncidentTable()
 	policy.Risks = map[string]schema.Risk{"increase_resources": schema.RiskHigh, "restart_pod": schema.RiskLow}
 	g := gates(t, policy, plan(t, raise(), restart(), raise("risk", "critical")), given(0.85))
+	for i := range g.Steps {
+		require.Equal(t, g.Steps[i].Risk, g.Risk(i))
+		require.Equal(t, g.Steps[i].Required, g.Required(i))
+	}
 	require.Equal(t, []int{1, 3}, asks(t, g))
 	require.Equal(t, schema.RiskHigh, g.Steps[0].Risk)
 	require.Equal(t, []string{
