@@ -251,3 +251,10 @@ func TestNothingIsColouredElsewhereThanOnATerminal(t *testing.T) {
 		require.False(t, slices.Contains([]byte(ok(t, args...)), 0x1b), "%v", args)
 	}
 }
+
+func TestAGraphShowsTheRiskThatThePolicySees(t *testing.T) {
+	policy := file(t, "policy.yaml", "table: [{confidence: 0.6, ask: high}]\nrisks: {scale_deployment: high}")
+	box := ok(t, "graph", plans+"cascading-failure.json", "--policy", policy, "--confidence", "0.85")
+	require.Contains(t, box, "Step 4: scale_deployment (APPROVAL GATE)")
+	require.Contains(t, box, "Risk: High")
+}

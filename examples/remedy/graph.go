@@ -59,5 +59,5 @@ func drawing(format string) (func(*dag.Plan, render.View) string, error) {
 
 // view shows the gates of a loaded plan.
 func (l *loaded) view() render.View {
-	return render.View{Gated: l.gates.Required, PlanGated: l.gates.Plan.Required}
+	return render.View{Gated: l.gates.Required, Risk: l.gates.Risk, PlanGated: l.gates.Plan.Required}
 }
