@@ -62,15 +62,25 @@ func TestGatesInDrawingsFollowTheConfidence(t *testing.T) {
 	require.Contains(t, ok(t, "graph", file), "Step 3: rolling_restart_pods (APPROVAL GATE)", "without a confidence the middle row holds")
 }
 
-// The ends that SEED.md's timelines have, also when people are asked at the start of the run.
+// The ends of the incidents' timelines, also when people are asked at the start of the run.
 func TestSimulationsEndToTheSecond(t *testing.T) {
 	type simulation struct {
 		Status                                                                    string
 		MakespanSeconds, WorkSeconds, ApprovalWaitSeconds, ParallelSavingsSeconds float64
 	}
+	type steps struct {
+		Steps []struct{ ApprovalWaitSeconds float64 }
+	}
 	simulate := func(t *testing.T, i incident, flags ...string) (s simulation) {
 		out := ok(t, i.with("simulate", append(flags, "--approval-after", i.approvalAfter, "-o", "json")...)...)
 		require.NoError(t, json.Unmarshal([]byte(out), &s))
+		var each steps
+		require.NoError(t, json.Unmarshal([]byte(out), &each))
+		var waits float64
+		for _, step := range each.Steps {
+			waits += step.ApprovalWaitSeconds
+		}
+		require.Equal(t, s.ApprovalWaitSeconds, waits, "an answer that came before its step was ready let nothing wait")
 		return s
 	}
 	for _, i := range incidents {

@@ -157,10 +157,10 @@ func (a *app) writeSimulation(l *loaded, sim *executor.Simulation) error {
 
 // approvalWait is how long a step stood ready but for its approval.
 func approvalWait(s executor.StepReport) time.Duration {
-	if s.Gate == nil || s.Gate.ReadyAt.IsZero() || s.Gate.DecidedAt.IsZero() {
+	if s.Gate == nil {
 		return 0
 	}
-	return s.Gate.DecidedAt.Sub(s.Gate.ReadyAt)
+	return s.Gate.Wait()
 }
 
 // timeline turns a report into what package render draws.
