@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -133,9 +134,17 @@ func speed(scale float64) string {
 	case scale == 1:
 		return ""
 	case scale < 1:
-		return fmt.Sprintf(", %.3g times as fast", 1/scale)
+		return ", " + factor(1/scale) + " times as fast"
 	}
-	return fmt.Sprintf(", %.3g times as slow", scale)
+	return ", " + factor(scale) + " times as slow"
+}
+
+// factor has three digits that count, and no exponent as far as people count in their heads.
+func factor(f float64) string {
+	if f >= 100 && f < 1e9 {
+		return strconv.FormatFloat(f, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(f, 'g', 3, 64)
 }
 
 // scaled is for show: a duration of more than 100 days is 100 days.

@@ -177,7 +177,10 @@ func TestTimeScaleStretchesAndShrinks(t *testing.T) {
 		for scale, want := range map[string]struct {
 			text    string
 			seconds float64
-		}{"0.02": {"about 6.6s, 50 times as fast", 6.6}, "2": {"about 11m, 2 times as slow", 660}} {
+		}{
+			"0.02": {"about 6.6s, 50 times as fast", 6.6}, "0.0004": {"2500 times as fast", 0.132},
+			"2": {"about 11m, 2 times as slow", 660},
+		} {
 			start := time.Now()
 			out := ok(t, incidents[1].with("run", "--handlers", "simulated", "--time-scale", scale)...)
 			require.Contains(t, out, want.text)
