@@ -2,6 +2,7 @@ package actions
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/remedykit/remedy/internal/wording"
 )
@@ -10,7 +11,7 @@ import (
 const longestMisspelt = 64
 
 // nearest returns up to n of the candidates that are most like name, the nearest first, ties in their given order.
-// What differs in more than a third of its letters is not alike.
+// What differs in more than a third of its letters is not alike, unless it only lacks words at the end.
 func nearest(name string, candidates []string, n int) []string {
 	if name == "" || len(name) > longestMisspelt {
 		return nil
@@ -20,6 +21,10 @@ func nearest(name string, candidates []string, n int) []string {
 	var found []match
 	for i, c := range candidates {
 		most := max(len(name), len(c)) / 3
+		if len(c) <= longestMisspelt && strings.HasPrefix(folded(c), spelt+"_") {
+			found = append(found, match{i, len(c) - len(name)})
+			continue
+		}
 		if most == 0 || len(c) > longestMisspelt || max(len(name)-len(c), len(c)-len(name)) > most {
 			continue
 		}

@@ -216,6 +216,12 @@ func TestWhatDoesNotFitIsReported(t *testing.T) {
 		{"silence_alerts", `{"alerts":[" "],"duration":"2d"}`, []string{
 			"error invalid-parameter: item 1 of alerts is blank",
 			`error invalid-parameter: duration is the string "2d"; expected a duration such as "90s", "1h30m" or "7d" from 1m to 24h`}},
+		{"silence_alerts", `{"alerts":["*","A","",".*"],"duration":"5m"}`, []string{
+			`error invalid-parameter: item 1 of alerts is the string "*", which is refused; name what is meant; item 3 of alerts is blank; ` +
+				`item 4 of alerts is the string ".*", which is refused; name what is meant`}},
+		{"silence_alerts", `{"alerts":["","","","","","","","",""],"duration":"5m"}`, []string{
+			"error invalid-parameter: item 1 of alerts is blank; item 2 of alerts is blank; item 3 of alerts is blank; item 4 of alerts is blank; " +
+				"item 5 of alerts is blank; item 6 of alerts is blank; item 7 of alerts is blank; item 8 of alerts is blank; and maybe more"}},
 		{"silence_alerts", `{"alerts":["A"],"duration":300}`, []string{
 			`error invalid-parameter: duration is 300; expected a duration such as "90s", "1h30m" or "7d" from 1m to 24h`}},
 		{"update_git_manifests", `{"repository":"r","path":"../x","patch":{"a":1}}`, []string{

@@ -158,21 +158,27 @@ func (p *Parameter) listValue(v any, needed bool) (canonical any, problem string
 	case PathList:
 		item = Path
 	}
+	var found []string
 	patterns := 0
 	for i, s := range out {
 		if len(p.Refuse) > 0 && isPattern(s) {
 			patterns++
 		}
 		switch {
+		case len(found) == mostItemsTold:
+			return nil, strings.Join(found, "; ") + "; and maybe more"
 		case patterns > mostPatterns:
 			return nil, fmt.Sprintf("%s has more than %d patterns; name what is meant", p.Name, mostPatterns)
 		case strings.TrimSpace(s) == "":
-			return nil, fmt.Sprintf("item %d of %s is blank", i+1, p.Name)
+			found = append(found, fmt.Sprintf("item %d of %s is blank", i+1, p.Name))
 		case !fits(item, s):
-			return nil, fmt.Sprintf("item %d of %s is %s; expected %s", i+1, p.Name, describe(s), p.expected())
+			found = append(found, fmt.Sprintf("item %d of %s is %s; expected %s", i+1, p.Name, describe(s), p.expected()))
 		case p.refuses(s):
-			return nil, fmt.Sprintf("item %d of %s is %s, which is refused; name what is meant", i+1, p.Name, describe(s))
+			found = append(found, fmt.Sprintf("item %d of %s is %s, which is refused; name what is meant", i+1, p.Name, describe(s)))
 		}
+	}
+	if len(found) > 0 {
+		return nil, strings.Join(found, "; ")
 	}
 	if out == nil {
 		out = []string{}
@@ -212,6 +218,9 @@ func (p *Parameter) refuses(s string) bool {
 	s = strings.TrimSpace(s)
 	return slices.Contains(p.Refuse, s) || matchesAll(s)
 }
+
+// mostItemsTold bounds how many unfit items of one list are told of.
+const mostItemsTold = 8
 
 // mostPatterns bounds how many patterns of one list are compiled.
 const mostPatterns = 64
