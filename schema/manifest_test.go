@@ -285,7 +285,7 @@ func TestAnOverlaysFaultsNameTheirLine(t *testing.T) {
 		"steps:\n  a: {}\n  a: {}\n":                       `3:3: error: duplicate-key: the name "a" stands twice in this object; keep one`,
 		"actions:\n  x: {name: y}\n":                       `2:7: error: unknown-field: an action of the overlay has no field "name"`,
 		"steps: {\n":                                       `2:1: error: invalid-json: invalid YAML: did not find expected node content`,
-		strings.Repeat("#", schema.DefaultMaxBytes) + "\n": `1:1: error: limit-exceeded: the input has 1048577 bytes, more than the 1048576 allowed`,
+		strings.Repeat("#", schema.DefaultMaxBytes) + "\n": `1:1: error: limit-exceeded: the input has more than the 1048576 bytes allowed`,
 	} {
 		got, err := schema.ParseOverlay([]byte(text))
 		require.Nil(t, got)

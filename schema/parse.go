@@ -69,7 +69,7 @@ func (l Limits) orDefault() Limits {
 // open takes the source in, unless it is unfit, and has it read.
 func (p *parser) open(data []byte, read func()) {
 	if len(data) > p.limits.Bytes {
-		p.add(finding{code: CodeLimitExceeded, node: none, message: fmt.Sprintf("the input has %d bytes, more than the %d allowed", len(data), p.limits.Bytes)})
+		p.add(finding{code: CodeLimitExceeded, node: none, message: fmt.Sprintf("the input has more than the %d bytes allowed", p.limits.Bytes)})
 	} else {
 		p.src = string(data)
 	}

@@ -200,7 +200,7 @@ func TestLimitsCanBeMoved(t *testing.T) {
 	const text = `{"recommendations": [{"id": "a", "action": "x"}, {"id": "b", "action": "x"}]}`
 	for limits, want := range map[schema.Limits]string{
 		{Steps: 1}:             "1:50: error: limit-exceeded: the document has more than the 1 steps allowed",
-		{Bytes: len(text) - 1}: fmt.Sprintf("1:1: error: limit-exceeded: the input has %d bytes, more than the %d allowed", len(text), len(text)-1),
+		{Bytes: len(text) - 1}: fmt.Sprintf("1:1: error: limit-exceeded: the input has more than the %d bytes allowed", len(text)-1),
 		{Depth: 2}:             "1:22: error: limit-exceeded: objects and lists are nested more than 2 deep",
 	} {
 		_, err := schema.Parse([]byte(text), schema.WithLimits(limits))
