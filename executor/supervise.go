@@ -22,10 +22,13 @@ func (r *Run) supervise(lent bool) {
 		t := r.turn()
 		r.spawn(t.helper)
 		for _, a := range t.asks {
+			begun := make(chan struct{}) // so that requests of one moment go out in plan order
 			r.group.Go(func() error {
+				close(begun)
 				r.announce(a)
 				return nil
 			})
+			<-begun
 		}
 		if t.tell {
 			r.tell(&tale{})
