@@ -3,7 +3,9 @@ package executor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,4 +135,29 @@ func TestAHandlerIsToldToStopWhenItsRunIsCancelled(t *testing.T) {
 		<-r.Done()
 		require.Equal(t, context.Canceled, cause)
 	})
+}
+
+func TestAContextThatIsFirstWatchedWhileItsStepEndsHasEnded(t *testing.T) {
+	lines := []string{"s0 look"}
+	for i := range 300 {
+		lines = append(lines, fmt.Sprintf("s%d look <- s%d", i+1, i))
+	}
+	p := plan(t, lines...)
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			var watchers sync.WaitGroup
+			ex := newExecutor(t, executor.Config{Handlers: handle(func(ctx context.Context, _ *actions.Request) (*actions.Result, error) {
+				began := make(chan struct{})
+				watchers.Go(func() {
+					close(began)
+					<-ctx.Done()
+				})
+				<-began
+				return nil, nil
+			})})
+			_, err := ex.Run(t.Context(), p, executor.RunOptions{})
+			require.NoError(t, err)
+			watchers.Wait()
+		})
+	}
 }

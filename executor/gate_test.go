@@ -209,6 +209,25 @@ func TestARequestThatNobodyNeedsIsWithdrawn(t *testing.T) {
 	})
 }
 
+func TestARequestIsWithdrawnAtOnceAlsoWhenTheRunGoesOn(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var withdrawn time.Time
+			ex := newExecutor(t, executor.Config{Handlers: handle(failing("bad")), EarlyApproval: early, Approver: approval.ApproverFunc(
+				func(ctx context.Context, _ *approval.Request) (*approval.Decision, error) {
+					<-ctx.Done()
+					withdrawn = time.Now()
+					return nil, ctx.Err()
+				})})
+			start := time.Now()
+			report, err := ex.Run(t.Context(), plan(t, "a fix +gate", "bad fix ~10s", "slow look ~5m"), executor.RunOptions{})
+			require.NoError(t, err)
+			require.Equal(t, "failed: a=cancelled/runFailed<bad bad=failed/handlerError@0-10 slow=succeeded@0-300", outcome(report))
+			require.Equal(t, 10*time.Second, withdrawn.Sub(start))
+		})
+	}
+}
+
 func TestAnInterruptedGateIsNotADenial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)

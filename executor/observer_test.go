@@ -2,6 +2,7 @@ package executor_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/executor"
 )
@@ -62,6 +64,47 @@ func TestTheRunHasFinishedOnlyWhenItHasBeenTold(t *testing.T) {
 		<-r.Done()
 		require.Equal(t, executor.EventRunFinished, last)
 		require.Equal(t, time.Second, r.Snapshot().Makespan(), "a slow observer does not slow the steps")
+	})
+}
+
+func TestNobodyLearnsFromWaitingWhatObserversHaveNotHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last executor.EventKind
+		slow := executor.ObserverFunc(func(e executor.Event) {
+			time.Sleep(time.Hour)
+			last = e.Kind
+		})
+		deaf := func(_ context.Context, req *actions.Request) (*actions.Result, error) {
+			time.Sleep(24 * time.Hour)
+			return nil, nil
+		}
+		ex := newExecutor(t, executor.Config{Handlers: handle(deaf), Observers: []executor.Observer{slow}})
+		r, err := ex.Start(t.Context(), plan(t, "a fix +gate", "b look ~1s !1s"), executor.RunOptions{ID: "x"})
+		require.NoError(t, err)
+		report, err := r.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, executor.RunRejected, report.Status(), "its time was up before all had heard that it is parked")
+		require.Equal(t, executor.EventRunFinished, last, "although a handler was abandoned")
+		time.Sleep(24 * time.Hour)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var last executor.EventKind
+		slow := executor.ObserverFunc(func(e executor.Event) {
+			time.Sleep(time.Second)
+			last = e.Kind
+		})
+		ex := newExecutor(t, executor.Config{Handlers: handle(expected), Observers: []executor.Observer{slow}})
+		r, err := ex.Start(t.Context(), plan(t, "a fix +gate", "b look +gate"), executor.RunOptions{ID: "x"})
+		require.NoError(t, err)
+		time.Sleep(500 * time.Millisecond)
+		no := approval.Decision{Verdict: approval.Rejected, By: "bob", Digest: r.Snapshot().Waiting()[1].Digest}
+		require.NoError(t, ex.Decide(t.Context(), "x", "b", no))
+		report, err := r.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, executor.RunParked, report.Status(), "b changes nothing")
+		require.Equal(t, executor.EventStepFinished, last)
+		require.NoError(t, ex.Cancel(t.Context(), "x", ""))
+		<-r.Done()
 	})
 }
 
