@@ -16,8 +16,8 @@
 // took effect).
 //
 // The run fails when a mutating step or a verification gate fails, is rejected or can no longer run. Then no new
-// mutating step starts and what waits for a person is withdrawn; what runs may finish, and reading steps whose
-// dependencies succeeded still run, as do steps that are marked always. Any other failure leaves the run
+// mutating step starts and steps that nobody has approved are cancelled; what runs may finish, and reading steps whose
+// dependencies succeeded still run, as do steps that are marked always once all that they depend on has ended. Any other failure leaves the run
 // [RunSucceededWithWarnings].
 //
 // # Clocks
@@ -29,11 +29,14 @@
 // # Interrupt and cancel
 //
 // When the context given to [Executor.Start] ends the run is interrupted: nothing new starts, and what runs is told
-// so and gets the grace. [Executor.Cancel] ends a run for good; steps marked always still run.
+// so and gets the grace. [Executor.Cancel] ends a run for good: what runs is told so and gets the grace, too, but steps
+// marked always still start, and go on when they run already. A cancel or an interrupt that keeps no step from
+// succeeding does not count.
 //
 // # Concurrency
 //
-// All methods may be called from several goroutines. Handlers, approvers and observers run outside every lock.
-// Events of one run reach observers one after another, in the order in which things happened. A run owns one
-// goroutine beside those that work for it, and a run that waits for people owns no other.
+// All methods may be called from several goroutines, and by handlers, approvers and observers, which run outside every
+// lock. Events of one run reach observers one after another, in the order in which things happened. A run owns one
+// goroutine beside those that run its steps, call its approver and tell its observers; a run that waits for people owns
+// no other.
 package executor

@@ -218,10 +218,14 @@ func (e *Executor) Decide(_ context.Context, run, step string, d approval.Decisi
 	if r == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownRun, run)
 	}
-	if err := r.decide(step, d); err != nil {
-		return fmt.Errorf("run %s, step %q: %w", run, step, err)
+	err := r.decide(step, d)
+	switch {
+	case err == nil:
+		return nil
+	case step == "":
+		return fmt.Errorf("run %s, the plan as a whole: %w", run, err)
 	}
-	return nil
+	return fmt.Errorf("run %s, step %q: %w", run, step, err)
 }
 
 // Lookup returns a run that is live, or one of the last 1,024 that have finished; nil when there is none.

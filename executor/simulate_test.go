@@ -130,11 +130,12 @@ func TestARunAndItsSimulationAreTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawPlan(rt, true)
 		limit := rapid.SampledFrom([]int{-1, 1, 2, 5}).Draw(rt, "limit")
-		review := time.Duration(rapid.IntRange(1, 1000).Draw(rt, "review"))*time.Second + 500*time.Millisecond
+		review := time.Duration(rapid.IntRange(1, 1100).Draw(rt, "review"))*time.Second + 500*time.Millisecond // sometimes too late
+		runTimeout := rapid.SampledFrom([]time.Duration{0, 0, 300*time.Second + 250*time.Millisecond, 2000*time.Second + 250*time.Millisecond}).Draw(rt, "run time-out")
 		early := rapid.Bool().Draw(rt, "early")
 		synctest.Test(t, func(t *testing.T) {
 			ex := newExecutor(t, executor.Config{
-				Handlers: handle(expected), MaxParallel: limit, EarlyApproval: early, Approver: after(review, approval.Approved),
+				Handlers: handle(expected), MaxParallel: limit, EarlyApproval: early, Approver: after(review, approval.Approved), RunTimeout: runTimeout,
 			})
 			sim, err := ex.Simulate(p, executor.SimulateOptions{ApprovalAfter: review})
 			require.NoError(t, err)
@@ -166,7 +167,7 @@ func moments(r *executor.Report) bool {
 
 func ends(s executor.StepReport) []time.Time {
 	var at []time.Time
-	if s.Attempts > 0 {
+	if s.Attempts > 0 && s.Reason != executor.ReasonRunTimeout {
 		at = append(at, s.EndedAt)
 	}
 	if s.Gate != nil && !s.Gate.DecidedAt.IsZero() {
