@@ -44,6 +44,10 @@ func (p *parser) find() outcome {
 				o = outcomeBroken
 				p.fault(CodeInvalidJSON, pos, "this bracket is never closed")
 			}
+		} else if o == outcomeComplete && insideYAML(p.src[start:pos], p.src[pos] == '[') {
+			p.reset()
+			p.fault(CodeInvalidJSON, start, "this is YAML around a piece of JSON; give a manifest by itself, not fenced or indented")
+			o = outcomeBroken
 		}
 		p.found = append(lead[:len(lead):len(lead)], p.found...)
 		p.around(start, pos, fence, o)
@@ -174,6 +178,24 @@ func (p *parser) fenceContent(pos int) int {
 		pos = end
 	}
 	return pos
+}
+
+// insideYAML tells whether what stands before a value makes it a part of a manifest, or a list the value of some field,
+// and not the document that prose leads to.
+func insideYAML(before string, list bool) bool {
+	var last string
+	for last = range strings.Lines(before) {
+		name, _, ok := strings.Cut(strings.TrimLeft(last, "- \t"), ":")
+		if !ok {
+			continue
+		}
+		switch name {
+		case "apiVersion", "kind", "metadata", "spec", "workflowDefinition", "stepNumber", "step_number", "action", "actionType", "action_type", "parameters":
+			return true
+		}
+	}
+	field := strings.TrimRight(last, " \t")
+	return list && strings.HasSuffix(field, ":") && strings.IndexAny(field, "- \t") == 0
 }
 
 // looksLikeDocument tells whether the complete value on the tape is meant to be a plan.
