@@ -36,6 +36,10 @@ func TestSignalsInterruptARun(t *testing.T) {
 		first, err := lines.ReadString('\n')
 		require.NoError(t, err)
 		require.Contains(t, first, "run x started")
+		for line := first; !strings.Contains(line, "(rec-001 collect_diagnostics) started"); {
+			line, err = lines.ReadString('\n')
+			require.NoError(t, err)
+		}
 		require.NoError(t, cmd.Process.Signal(signal))
 		rest, err := io.ReadAll(lines)
 		require.NoError(t, err)
