@@ -268,3 +268,12 @@ func TestAGraphShowsTheRiskThatThePolicySees(t *testing.T) {
 	require.Contains(t, box, "Step 4: scale_deployment (APPROVAL GATE)")
 	require.Contains(t, box, "Risk: High")
 }
+
+func TestAManifestAsksWhereItsDocumentWouldAtAnyConfidence(t *testing.T) {
+	plan := file(t, "plan.json", `{"recommendations":[{"id":"a","action":"increase_resources","risk":"medium",
+		"parameters":{"namespace":"shop","deployment":"web","memory":"1Gi"}}]}`)
+	manifest := file(t, "plan.yaml", ok(t, "workflow", plan, "--name", "x", "--confidence", "0.95"))
+	for _, read := range []string{plan, manifest} {
+		require.Contains(t, ok(t, "plan", read, "-o", "json"), `"gate": "approval"`)
+	}
+}
