@@ -62,7 +62,7 @@ Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parke
 	s.StringVar(&f.id, "id", "", "id of the run; a new one without it")
 	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto or deny; terminal on a terminal, else nobody")
 	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
-	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s")
+	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s; time-outs stay as they are")
 	s.BoolVar(&f.yes, "yes", false, "allow --approve auto with handlers that are not simulated")
 	return cmd
 }
