@@ -70,7 +70,8 @@ func (p *parser) value(i int32) any {
 	return nil
 }
 
-// number reads a JSON number: an int64 when it is integral, however it is written, and fits; else a float64.
+// number reads a JSON number: an int64 when it is integral, however it is written, and fits; else a float64. A whole
+// number that does not fit is refused, since a float64 would change its digits.
 func number(s string) (any, error) {
 	mantissa, exponent, scientific := strings.Cut(strings.ToLower(s), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
@@ -78,6 +79,7 @@ func number(s string) (any, error) {
 		if n, err := strconv.ParseInt(whole, 10, 64); err == nil {
 			return n, nil
 		}
+		return nil, fmt.Errorf("the whole number %s does not fit into 64 bits and would lose digits; write it as a string", wording.Quote(s))
 	}
 	sign := ""
 	if rest, ok := strings.CutPrefix(whole, "-"); ok {
