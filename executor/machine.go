@@ -249,8 +249,12 @@ func (m *machine) apply(f fact) {
 			return f.reason == ReasonInterrupted || m.planClosed || m.info[i].traits&always == 0
 		})
 	}
-	m.spread(f.at)
-	m.tick(f.at)
+	if len(m.unspread) > 0 {
+		m.spread(f.at)
+	}
+	if m.runTimeout > 0 {
+		m.tick(f.at)
+	}
 }
 
 // tick keeps the run's clock: it stands while nothing runs and a gate waits.
