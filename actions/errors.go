@@ -40,3 +40,7 @@ func IsTransient(err error) bool {
 	e, ok := errors.AsType[*HandlerError](err)
 	return ok && e.Transient
 }
+
+// ErrDrift is what a [Compensator] answers, wrapped, when somebody else has changed what its effect wrote: it changed
+// nothing there, and a person has to look.
+var ErrDrift = errors.New("changed by somebody else since")

@@ -98,11 +98,38 @@ type Undo struct {
 
 // A Preview is what a step would do.
 type Preview struct {
-	// Verified tells that the system that would carry it out has checked it.
-	Verified bool `json:"verified"`
+	// Verdict says how far it can be believed. Defaults to Simulated.
+	Verdict PreviewVerdict `json:"verdict"`
 	// Change describes the change, one line each.
 	Change []string `json:"change,omitempty"`
 }
+
+// A PreviewVerdict says how far a Preview can be believed.
+type PreviewVerdict uint8
+
+// The verdicts.
+const (
+	// Simulated: the handler worked it out by itself.
+	Simulated PreviewVerdict = iota
+	// Verified: the system that would carry the step out has checked it.
+	Verified
+	// Unverifiable: nobody can say without doing it. That is no failure, but a person is asked.
+	Unverifiable
+)
+
+// String returns "simulated", "verified" or "unverifiable".
+func (v PreviewVerdict) String() string {
+	switch v {
+	case Simulated:
+		return "simulated"
+	case Verified:
+		return "verified"
+	}
+	return "unverifiable"
+}
+
+// MarshalText writes the name.
+func (v PreviewVerdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // Outcome answers whether an effect happened.
 type Outcome uint8
@@ -119,7 +146,9 @@ type DryRunner interface {
 	DryRun(ctx context.Context, req *Request) (*Preview, error)
 }
 
-// A Compensator can take its effect back.
+// A Compensator can take its effect back. undo is what the handler gave to Begin; nil when the executor called Begin
+// for it. It changes back only what still is as the effect left it, and answers [ErrDrift] for the rest; undoing what is
+// undone already is success, for it may be called again after a crash.
 type Compensator interface {
 	Compensate(ctx context.Context, req *Request, undo *Undo) error
 }
@@ -129,9 +158,17 @@ type Prober interface {
 	Probe(ctx context.Context, req *Request) (Outcome, error)
 }
 
-// A Footprinter can say which objects it would write.
+// A Footprinter can say what it would touch, before it does.
 type Footprinter interface {
-	Footprint(ctx context.Context, req *Request) ([]schema.Target, error)
+	Footprint(ctx context.Context, req *Request) ([]Touch, error)
+}
+
+// A Touch is an object that a step would write or disturb.
+type Touch struct {
+	schema.Target
+	// Replicas is how many replicas of a workload are disturbed at the same time, Of how many it has; both 0 when it has
+	// none or nobody knows.
+	Replicas, Of int
 }
 
 // A Beginner calls [Request.Begin] itself, just before it sends its effect.

@@ -59,6 +59,9 @@ type Spec struct {
 	Timeout time.Duration `json:"-"` // in JSON: timeoutSeconds
 	// Undo says what a rollback does; "" means that the action cannot be undone.
 	Undo string `json:"undo,omitempty"`
+	// Idempotent tells that doing it twice is the same as doing it once, so that it may be sent again when nobody knows
+	// whether it was.
+	Idempotent bool `json:"idempotent,omitempty"`
 	// Rolls tells that the action restarts the pods of its target as a part of what it does.
 	Rolls bool `json:"rolls,omitempty"`
 	// Gate tells that a failed step fails the run although it changes nothing: always, or when one of GateParameters
