@@ -30,12 +30,15 @@ type Plan struct {
 	rate             float64
 	rated            bool
 	approvalRequired bool
+	protect          []string
+	components       []string
 }
 
 // finish makes the plan of steps that are known to be right.
 func (b *builder) finish() *Plan {
 	g, doc := b.graph, b.doc
-	p := &Plan{steps: b.steps, index: b.index, graph: g, writers: b.writers, data: b.data, estimate: doc.EstimatedDuration}
+	p := &Plan{steps: b.steps, index: b.index, graph: g, writers: b.writers, data: b.data, estimate: doc.EstimatedDuration,
+		protect: slices.Clone(b.protected), components: slices.Clone(b.components)}
 	if doc.HistoricalSuccessRate != nil {
 		p.rate, p.rated = *doc.HistoricalSuccessRate, true
 	}

@@ -2,7 +2,6 @@ package executor
 
 import (
 	"context"
-	"errors"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -20,6 +19,13 @@ type attempt struct {
 	req   actions.Request
 	start time.Duration // since the start of the run
 	step  int32
+
+	undoing  bool          // it takes the effect back
+	doubtful bool          // nobody knows whether there is one
+	undo     *actions.Undo // what Begin was given, or what is to be undone
+	admitted bool          // by the Limits
+	withheld error         // why the effect was not sent
+	locked   func()        // lets go of the lock on the target; nil when there is none
 
 	begun atomic.Bool  // the effect may have been sent
 	phase atomic.Int32 // of the context
@@ -45,7 +51,11 @@ type watch struct {
 // bound is a handler made ready to run: what it can do beyond Execute is looked up once.
 type bound struct {
 	actions.ActionHandler
-	begins bool
+	begins      bool
+	compensator actions.Compensator // nil when it is none, as below
+	prober      actions.Prober
+	dryRunner   actions.DryRunner
+	footprinter actions.Footprinter
 }
 
 func bind(h actions.ActionHandler) *bound {
@@ -53,6 +63,10 @@ func bind(h actions.ActionHandler) *bound {
 	if beginner, ok := actions.As[actions.Beginner](h); ok {
 		b.begins = beginner.BeginsItself()
 	}
+	b.compensator, _ = actions.As[actions.Compensator](h)
+	b.prober, _ = actions.As[actions.Prober](h)
+	b.dryRunner, _ = actions.As[actions.DryRunner](h)
+	b.footprinter, _ = actions.As[actions.Footprinter](h)
 	return b
 }
 
@@ -63,28 +77,25 @@ func (a *attempt) execute() (res *actions.Result, err error) {
 			res, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
+	if a.undoing {
+		return nil, a.compensate()
+	}
+	if a.run.careful || a.run.info[a.step].traits&writes != 0 {
+		if err := a.prepare(); err != nil {
+			return nil, err
+		}
+	}
 	return a.handler().Execute(a, &a.req)
 }
 
 func (a *attempt) handler() *bound { return a.run.handlers[a.run.info[a.step].action] }
 
 // mayHaveBegun tells whether the effect may have been sent: handlers that do not call Begin have begun from the start.
-func (a *attempt) mayHaveBegun() bool { return a.begun.Load() || !a.handler().begins }
-
-// Begin notes that the effect may be sent from now on.
-func (a *attempt) Begin(ctx context.Context, _ *actions.Request, _ *actions.Undo) error {
-	if err := a.Err(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if a.begun.Swap(true) {
-		return errors.New("begin was called twice in one attempt")
-	}
-	return nil
+func (a *attempt) mayHaveBegun() bool {
+	return a.begun.Load() || !a.handler().begins && a.withheld == nil
 }
 
+// deadline is when the step's time is up, whatever attempt this is; the undo of a step has as much time.
 func (a *attempt) deadline() time.Duration { return a.start + a.run.info[a.step].timeout }
 
 // Deadline is the start of the step plus its time-out.

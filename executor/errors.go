@@ -7,6 +7,9 @@ import (
 
 // What Decide and Cancel may answer.
 var (
+	// ErrKilled is what Start answers after Kill.
+	ErrKilled = errors.New("the kill switch is on")
+
 	ErrFinished    = errors.New("the run has finished")
 	ErrUnknownRun  = errors.New("no such run")
 	ErrNotAsked    = errors.New("no answer is asked for here")

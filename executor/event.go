@@ -14,6 +14,12 @@ const (
 	EventStepFinished      EventKind = "stepFinished"
 	EventApprovalRequested EventKind = "approvalRequested"
 	EventApprovalDecided   EventKind = "approvalDecided"
+	EventRetryScheduled    EventKind = "retryScheduled"
+	EventRollbackStarted   EventKind = "rollbackStarted"
+	EventUndoStarted       EventKind = "undoStarted"
+	EventUndoFinished      EventKind = "undoFinished"
+	EventRollbackFinished  EventKind = "rollbackFinished"
+	EventRunResumed        EventKind = "runResumed"
 	EventRunParked         EventKind = "runParked"
 	EventRunFinished       EventKind = "runFinished"
 )

@@ -13,11 +13,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
+	"github.com/remedykit/remedy/executor/journal"
+	"github.com/remedykit/remedy/executor/limits"
 )
 
 // Config configures an Executor. Only Handlers is required. What it points to must not be changed once New has it.
@@ -31,8 +34,34 @@ type Config struct {
 	// EarlyApproval asks for every gate when the run starts, so that people decide while work runs. By default a gate
 	// is asked when its step becomes ready.
 	EarlyApproval bool
-	// Observers are told what happens.
+	// Observers are told what happens; with a Journal, when it is durable.
 	Observers []Observer
+	// Journal keeps what happens, so that a run can go on after its process died. Nil: nothing is kept.
+	Journal journal.Journal
+	// OnFailure says what becomes of the rest of a run that fails. Defaults to StopMutating.
+	OnFailure FailurePolicy
+	// OnReject says what becomes of a run when a person says no. Defaults to RejectStop.
+	OnReject RejectPolicy
+	// Rollback says who undoes what a failed or cancelled run did. Defaults to RollbackAutomatic.
+	Rollback RollbackStrategy
+	// RollbackTimeout bounds a rollback, which a cancelled context does not end. Defaults to 30m.
+	RollbackTimeout time.Duration
+	// Retries is how many attempts follow one that failed with a transient error before it took effect. 0 is the default
+	// of 3, -1 is none. They wait 1s, 2s, 4s and so on, at most 30s, less a random half; a time that the error names is waited
+	// out.
+	Retries int
+	// DryRunFirst has Start ask every handler what it would do, and refuse the run when one would fail. What no handler
+	// can say in advance waits for a person.
+	DryRunFirst bool
+	// Locker keeps two runs from changing the same object at once. Defaults to one of the Executor's own.
+	Locker Locker
+	// Limits bound what all runs do together; nil: nothing does.
+	Limits *limits.Limits
+	// Guards are sampled while a run goes on.
+	Guards []Guard
+	// StillWanted is asked before the first effect of a run, after every wait for a person, and when a run is resumed. On
+	// false the run ends as RunObsolete and nothing is undone; on an error the step is not sent. Nil: always wanted.
+	StillWanted func(ctx context.Context, run *Run) (bool, error)
 	// MaxParallel bounds the steps of one run that run at the same time. 0 is the default of 5, -1 is no limit.
 	MaxParallel int
 	// RunTimeout bounds a run. Defaults to none. Its clock stops while nothing runs and a gate waits.
@@ -63,6 +92,8 @@ type Executor struct {
 	config   Config
 	handlers map[string]*bound
 	pool     pool
+	ids      locks // of runs that are being started or decided
+	killed   atomic.Pointer[string]
 
 	mu         sync.Mutex
 	runs       map[string]*Run
@@ -81,13 +112,22 @@ func New(c Config) (*Executor, error) {
 		return nil, errors.New("executor: Config.Handlers is empty: nothing could be run")
 	case c.MaxParallel < -1:
 		return nil, fmt.Errorf("executor: Config.MaxParallel is %d: use a number of steps, 0 for the default of %d, or -1 for no limit", c.MaxParallel, DefaultMaxParallel)
-	case c.RunTimeout < 0 || c.Grace < 0:
-		return nil, errors.New("executor: Config.RunTimeout and Config.Grace cannot be negative")
+	case c.RunTimeout < 0 || c.Grace < 0 || c.RollbackTimeout < 0:
+		return nil, errors.New("executor: Config.RunTimeout, Config.RollbackTimeout and Config.Grace cannot be negative")
+	case c.Retries < -1 || c.Retries > maxRetries:
+		return nil, fmt.Errorf("executor: Config.Retries is %d: use up to %d, 0 for the default of %d, or -1 for none", c.Retries, maxRetries, DefaultRetries)
+	case c.OnFailure > CancelRunning || c.OnReject > RejectSkipBranch || c.Rollback > RollbackNone:
+		return nil, errors.New("executor: Config.OnFailure, OnReject or Rollback is none of its constants")
 	case c.Approver != nil && isNil(c.Approver):
 		return nil, fmt.Errorf("executor: Config.Approver is a nil %T: leave it out to have gates wait for Decide", c.Approver)
 	}
 	if err := c.Policy.Validate(); err != nil {
 		return nil, fmt.Errorf("executor: Config.Policy: %w", err)
+	}
+	for i, g := range c.Guards {
+		if g.Probe == nil || g.Interval < 0 || g.Threshold < 0 {
+			return nil, fmt.Errorf("executor: Config.Guards[%d] needs a Probe, and no negative Interval or Threshold", i)
+		}
 	}
 	for i, o := range c.Observers {
 		if isNil(o) {
@@ -100,8 +140,21 @@ func New(c Config) (*Executor, error) {
 	if c.Grace == 0 {
 		c.Grace = DefaultGrace
 	}
-	c.Grace, c.RunTimeout = min(c.Grace, forever), min(c.RunTimeout, forever)
+	if c.RollbackTimeout == 0 {
+		c.RollbackTimeout = DefaultRollbackTimeout
+	}
+	switch {
+	case c.Retries == 0:
+		c.Retries = DefaultRetries
+	case c.Retries < 0:
+		c.Retries = 0
+	}
+	if c.Locker == nil {
+		c.Locker = NewLocker()
+	}
+	c.Grace, c.RunTimeout, c.RollbackTimeout = min(c.Grace, forever), min(c.RunTimeout, forever), min(c.RollbackTimeout, forever)
 	c.Observers = slices.Clone(c.Observers)
+	c.Guards = slices.Clone(c.Guards)
 	e := &Executor{config: c, handlers: make(map[string]*bound, len(c.Handlers)), runs: map[string]*Run{}}
 	for _, action := range slices.Sorted(maps.Keys(c.Handlers)) {
 		h := c.Handlers[action]
@@ -150,18 +203,88 @@ func (e *Executor) begin(ctx context.Context, plan *dag.Plan, o RunOptions) (r *
 	if r, err = e.known(o.ID, plan, nil); r != nil || err != nil {
 		return r, false, err
 	}
+	if e.config.Journal != nil {
+		unlock, err := e.ids.Lock(ctx, o.ID)
+		if err != nil {
+			return nil, false, err
+		}
+		defer unlock()
+		if r, err = e.known(o.ID, plan, nil); r != nil || err != nil {
+			return r, false, err
+		}
+		records, err := e.config.Journal.Read(ctx, o.ID)
+		if err == nil {
+			return e.adopt(ctx, plan, o, records)
+		}
+		if !errors.Is(err, journal.ErrUnknownRun) {
+			return nil, false, fmt.Errorf("executor: %w", err)
+		}
+	}
+	if reason := e.killed.Load(); reason != nil {
+		return nil, false, fmt.Errorf("%w: %s", ErrKilled, *reason)
+	}
 	p, err := e.prepare(plan, o.Confidence)
 	if err != nil {
 		return nil, false, err
 	}
+	var refused *Rehearsal
+	if e.config.DryRunFirst {
+		if p, refused, err = e.rehearseFirst(ctx, p, o); err != nil {
+			return nil, false, err
+		}
+	}
 	started, err := e.newRun(ctx, p, o)
 	if err != nil {
+		return nil, false, err
+	}
+	if err := started.open(refused); err != nil {
 		return nil, false, err
 	}
 	if r, err = e.known(o.ID, plan, started); r != started {
 		return r, false, err // somebody else was faster
 	}
 	return r, true, nil
+}
+
+// adopt goes on with a run that the journal has.
+func (e *Executor) adopt(ctx context.Context, plan *dag.Plan, o RunOptions, records []journal.Record) (*Run, bool, error) {
+	r, err := e.resume(ctx, plan, o, records, false)
+	if err != nil {
+		return nil, false, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs[o.ID] = r
+	select {
+	case <-r.done:
+		e.retireLocked(o.ID)
+		return r, false, nil
+	default:
+	}
+	r.start()
+	return r, true, nil
+}
+
+// open writes the first record of a run, and what its dry run refused.
+func (r *Run) open(refused *Rehearsal) error {
+	r.startedAt = time.Now()
+	if r.ledger != nil {
+		b, err := r.beginning()
+		if err != nil {
+			return fmt.Errorf("executor: run %s: %w", r.id, err)
+		}
+		r.ledger.add(entry{kind: recordBegun, time: r.startedAt, data: b})
+	}
+	if refused != nil {
+		r.refuse(refused)
+	}
+	if r.ledger == nil {
+		return nil
+	}
+	if err := r.ledger.flush(); err != nil {
+		return fmt.Errorf("executor: run %s: %w", r.id, err)
+	}
+	return nil
 }
 
 // known returns the run that has an id, nil when there is none; then the candidate, if there is one, gets the id and
@@ -208,17 +331,19 @@ func (e *Executor) Cancel(_ context.Context, run, reason string) error {
 	return r.cancel(reason)
 }
 
-// Decide answers a gate, from whatever channel: it wakes a parked run. step is empty for the gate of the plan as a
+// Decide answers a gate, from whatever channel: it wakes a parked run, and of a run that only the journal has it is
+// remembered until the run is resumed. When it returns nil the decision is durable, if there is a journal. step is empty for the gate of the plan as a
 // whole. The decision must carry the digest of the request that it answers.
 //
 // Errors are [ErrUnknownRun], [ErrNotAsked] (or not any more), [ErrDecided], [ErrExpired], [ErrDigest] and
 // [ErrNotApprover], wrapped.
-func (e *Executor) Decide(_ context.Context, run, step string, d approval.Decision) error {
-	r := e.Lookup(run)
-	if r == nil {
-		return fmt.Errorf("%w: %s", ErrUnknownRun, run)
+func (e *Executor) Decide(ctx context.Context, run, step string, d approval.Decision) error {
+	var err error
+	if r := e.Lookup(run); r != nil {
+		err = r.decide(step, d)
+	} else if err = e.decideParked(ctx, run, step, d); errors.Is(err, ErrUnknownRun) {
+		return err
 	}
-	err := r.decide(step, d)
 	switch {
 	case err == nil:
 		return nil
@@ -239,10 +364,26 @@ func (e *Executor) Lookup(run string) *Run {
 func (e *Executor) retire(run string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.retireLocked(run)
+}
+
+func (e *Executor) retireLocked(run string) {
 	e.finished = append(e.finished, run)
 	if len(e.finished) > keep {
 		delete(e.runs, e.finished[0])
 		e.finished = e.finished[1:]
+	}
+}
+
+// Kill is the kill switch of this Executor: it cancels every run, as Cancel does, and refuses to start others from then
+// on. It cannot be taken back. For all processes that share a store there is [limits.Limits.Kill].
+func (e *Executor) Kill(reason string) {
+	e.killed.CompareAndSwap(nil, &reason)
+	e.mu.Lock()
+	live := slices.Collect(maps.Values(e.runs))
+	e.mu.Unlock()
+	for _, r := range live {
+		_ = r.cancel(reason) // those that have finished need not be told
 	}
 }
 

@@ -219,7 +219,7 @@ func TestAConfigThatCannotWorkIsRefused(t *testing.T) {
 		"Config.Approver is a nil":              {Handlers: handle(expected), Approver: nothing},
 		"confidence":                            {Handlers: handle(expected), Policy: &approval.Policy{Table: []approval.Row{{Confidence: 7}}}},
 		"Config.MaxParallel is -2":              {Handlers: handle(expected), MaxParallel: -2},
-		"Config.RunTimeout and Config.Grace":    {Handlers: handle(expected), RunTimeout: -1},
+		"cannot be negative":                    {Handlers: handle(expected), RunTimeout: -1},
 		"Config.Handlers is empty: nothing cou": {},
 	} {
 		_, err := executor.New(c)

@@ -18,8 +18,7 @@ import (
 // dependencies are met, its gate (if any) is approved and nobody holds its group of writers.
 type machine struct {
 	*program
-	limit      int           // 0: none
-	runTimeout time.Duration // 0: none
+	rules
 
 	steps   []stepState
 	ready   readySet // of ranks
@@ -33,6 +32,10 @@ type machine struct {
 
 	failed      bool          // no new mutating step starts
 	rejected    bool          // failed because somebody said no
+	stopping    bool          // what runs is to be told to end, because the run has failed; set to false by who does
+	delayed     []delay       // steps that wait for another attempt, the next first
+	rollback    *rollback     // nil before there is one
+	ended       RunStatus     // how the run ended before anything was undone; "" while it goes on
 	cause       int32         // the step that began the failure, -1 for none
 	halted      Reason        // why nothing new starts but steps marked always, ReasonNone while it does
 	cut         Reason        // the halt that kept a step from succeeding, ReasonNone while none has
@@ -46,24 +49,43 @@ type machine struct {
 	transitions []transition
 }
 
+// rules are what a Config says about how a run goes.
+type rules struct {
+	limit           int           // 0: none
+	runTimeout      time.Duration // 0: none
+	early           bool
+	onFailure       FailurePolicy
+	onReject        RejectPolicy
+	strategy        RollbackStrategy
+	rollbackTimeout time.Duration // 0: none
+	retries         int
+}
+
 // planGate stands for the plan as a whole where a step index is expected.
 const planGate int32 = -1
 
 // A stepState is 40 bytes, so that what a transition touches of a step shares a cache line.
 type stepState struct {
 	start, end time.Duration
-	unmet      int32 // dependencies that are not settled
-	cause      int32 // the step that kept this one from running, -1 for none
+	since      time.Duration // what its time-out counts from
+	unmet      int32         // dependencies that are not settled
+	cause      int32         // the step that kept this one from running, -1 for none
+	flags      uint16
 	status     Status
 	reason     Reason
-	flags      uint8
+	tries      uint8 // attempts that have started
 }
 
 const (
-	inReady  uint8 = 1 << iota // all is met: in ready, or queued behind another writer
-	approved                   // its gate is
+	inReady  uint16 = 1 << iota // all is met: in ready, or queued behind another writer
+	approved                    // its gate is
 	started
-	settled // it has ended, and so has all that it depends on
+	settled  // it has ended, and so has all that it depends on
+	begun    // its effect may have been sent
+	harmless // its effect, if any, left nothing to undo
+	delaying // it is in delayed
+	retried  // an attempt ended and another is to come; it still holds its group of writers
+	doubted  // nobody knows whether its effect was sent, and a person is asked
 )
 
 // writers serialises steps that write the same object.
@@ -86,34 +108,49 @@ type gateState struct {
 type factKind uint8
 
 const (
-	factStarted  factKind = iota // step
-	factEnded                    // step, status, reason
-	factAsked                    // step or planGate
-	factApproved                 // step or planGate
-	factRejected                 // step or planGate, reason
-	factHalted                   // reason: the run is cancelled, interrupted or out of time
+	factStarted      factKind = iota // step
+	factEnded                        // step, status, reason, begun, harmless
+	factAsked                        // step or planGate
+	factApproved                     // step or planGate
+	factRejected                     // step or planGate, reason
+	factHalted                       // reason: the run is cancelled, interrupted or out of time
+	factRetry                        // step, until: an attempt failed and there will be another
+	factDue                          // step: it has waited for its next attempt
+	factDoubted                      // step: its outcome is unknown, and a person is to be asked
+	factBegun                        // step, harmless: its effect is about to be sent
+	factUndoStarted                  // step
+	factUndoEnded                    // step, status, reason
+	factRollback                     // what can be undone and is not, is to be
+	factRollbackOver                 // the rollback's clock has run out
+	factResumed                      // another process goes on with the run
+	factRefused                      // step: the dry run says that it would fail; nothing has started
 )
 
 // A fact is something that happened.
 type fact struct {
-	kind   factKind
-	status Status
-	reason Reason
-	step   int32
-	at     time.Duration
+	kind     factKind
+	status   Status
+	reason   Reason
+	begun    bool
+	harmless bool
+	step     int32
+	at       time.Duration
+	until    time.Duration
 }
 
 // A transition is what observers are told of: a fact, or a step that ended because of one.
 type transition struct {
-	kind EventKind
-	step int32
-	at   time.Duration
+	kind    EventKind
+	step    int32
+	attempt int
+	at      time.Duration
 }
 
-func newMachine(p *program, limit int, runTimeout time.Duration, early, recording bool) *machine {
+func newMachine(p *program, ru rules, recording bool) *machine {
 	n := len(p.info)
+	ru.limit = max(ru.limit, 0)
 	m := &machine{
-		program: p, limit: max(limit, 0), runTimeout: runTimeout,
+		program: p, rules: ru,
 		steps: make([]stepState, n), ready: newReadySet(n), open: n, cause: -1, recording: recording,
 		gate: map[int32]*gateState{},
 	}
@@ -130,7 +167,7 @@ func newMachine(p *program, limit int, runTimeout time.Duration, early, recordin
 		m.gate[planGate] = &gateState{ready: true}
 		m.waiting++
 	}
-	if early {
+	if m.early {
 		for i := range p.info {
 			if p.info[i].traits&gated != 0 {
 				m.asks = append(m.asks, int32(i))
@@ -178,16 +215,21 @@ func (m *machine) nextAsk() (step int32, ok bool) {
 	return 0, false
 }
 
-// finished tells whether every step has ended.
-func (m *machine) finished() bool { return m.open == 0 }
+// finished tells whether every step has ended and nothing is left to be undone.
+func (m *machine) finished() bool {
+	return m.open == 0 && (m.rollback == nil || m.rollback.over(m))
+}
 
 // idle tells whether the run waits for people only.
 func (m *machine) idle() bool {
-	return m.running == 0 && m.waiting > 0 && m.open > 0 && m.ready.least() < 0
+	return m.running == 0 && m.waiting > 0 && m.open > 0 && m.ready.least() < 0 && len(m.delayed) == 0
 }
 
-// deadline is when the run's clock runs out, if nothing else happens before.
+// deadline is when the clock of the run, or of its rollback, runs out, if nothing else happens before.
 func (m *machine) deadline() time.Duration {
+	if m.rollback != nil {
+		return m.rollback.deadline(m)
+	}
 	if m.runTimeout <= 0 || m.clockSince < 0 || m.halted != ReasonNone || m.open == 0 {
 		return math.MaxInt64
 	}
@@ -198,24 +240,43 @@ func (m *machine) deadline() time.Duration {
 // it could tell: none is taken to be older than those before it, or a step could start before its dependencies ended.
 func (m *machine) apply(f fact) {
 	f.at = max(f.at, m.now)
+	before := m.now
 	m.now = f.at
 	switch f.kind {
 	case factStarted:
 		s := &m.steps[f.step]
-		s.status, s.start = Running, f.at
-		s.flags = s.flags&^inReady | started
+		if s.flags&delaying != 0 {
+			m.undelay(f.step)
+		}
+		if s.flags&started == 0 {
+			s.start, s.since = f.at, f.at
+		}
+		s.status = Running
+		s.tries++
 		m.ready.remove(m.info[f.step].rank)
-		if m.groups > 0 {
+		if m.groups > 0 && s.flags&retried == 0 {
 			m.hold(f.step)
 		}
+		s.flags = s.flags&^(inReady|retried|begun) | started
 		m.running++
 		m.tell(EventStepStarted, f.step, f.at)
+	case factBegun:
+		m.begin(f)
 	case factEnded:
 		m.running--
 		if m.groups > 0 {
 			m.letGo(f.step)
 		}
+		if f.begun {
+			m.begin(f)
+		}
 		m.end(f.step, f.at, f.status, f.reason, -1)
+	case factRetry:
+		m.retry(f)
+	case factDue:
+		m.due(f.step)
+	case factDoubted:
+		m.doubt(f)
 	case factAsked:
 		g := m.gate[f.step]
 		g.asked, g.askedAt = true, f.at
@@ -239,7 +300,19 @@ func (m *machine) apply(f fact) {
 			m.sweep(f.at, ReasonPlanRejected, -1, func(int32) bool { return true })
 			break
 		}
+		if m.steps[f.step].flags&doubted != 0 {
+			m.end(f.step, f.at, Unknown, ReasonUnresolved, -1)
+			break
+		}
 		m.end(f.step, f.at, Rejected, f.reason, -1)
+	case factUndoStarted, factUndoEnded, factRollback, factRollbackOver:
+		m.undo(f)
+	case factRefused:
+		m.failed, m.cause = true, f.step
+		m.end(f.step, f.at, Failed, ReasonDryRun, -1)
+		m.sweep(f.at, ReasonRunFailed, f.step, func(int32) bool { return true })
+	case factResumed:
+		m.resume(f.at - before)
 	case factHalted:
 		if m.halted != ReasonNone && f.reason != ReasonInterrupted {
 			break
@@ -252,8 +325,26 @@ func (m *machine) apply(f fact) {
 	if len(m.unspread) > 0 {
 		m.spread(f.at)
 	}
+	if m.open == 0 && m.ended == "" {
+		m.conclude(f.at)
+	}
 	if m.runTimeout > 0 {
 		m.tick(f.at)
+	}
+}
+
+// resume goes on after a time in which no process had the run: all clocks but those of people stood.
+func (m *machine) resume(gap time.Duration) {
+	if m.clockSince >= 0 {
+		m.clockSince += gap
+	}
+	if m.rollback != nil {
+		m.rollback.began += gap
+	}
+	for i := range m.steps {
+		if s := &m.steps[i]; s.flags&started != 0 && !s.status.Final() {
+			s.since += gap
+		}
 	}
 }
 
@@ -273,7 +364,11 @@ func (m *machine) tick(at time.Duration) {
 
 func (m *machine) tell(kind EventKind, step int32, at time.Duration) {
 	if m.recording {
-		m.transitions = append(m.transitions, transition{kind, step, at})
+		t := transition{kind: kind, step: step, at: at}
+		if step != planGate {
+			t.attempt = int(m.steps[step].tries)
+		}
+		m.transitions = append(m.transitions, t)
 	}
 }
 
@@ -291,7 +386,7 @@ func (m *machine) decide(f fact, v approval.Verdict) {
 // met is called when a step's dependencies are met, and again when its gate is approved after that.
 func (m *machine) met(i int32, at time.Duration) {
 	s, traits := &m.steps[i], m.info[i].traits
-	if traits&gated != 0 && s.flags&approved == 0 {
+	if (traits&gated != 0 || s.flags&doubted != 0) && s.flags&approved == 0 {
 		g := m.gate[i]
 		if g == nil {
 			g = &gateState{}
@@ -306,8 +401,8 @@ func (m *machine) met(i int32, at time.Duration) {
 	if traits&gated != 0 && !m.gate[i].ready {
 		m.gate[i].ready, m.gate[i].readyAt = true, at
 	}
-	s.flags |= inReady
-	if m.info[i].group >= 0 {
+	s.flags = s.flags&^doubted | inReady
+	if m.info[i].group >= 0 && s.flags&retried == 0 {
 		m.enqueue(i)
 		return
 	}
@@ -323,9 +418,14 @@ func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, c
 	if s.flags&inReady != 0 {
 		s.flags &^= inReady
 		m.ready.remove(m.info[i].rank)
-		if m.groups > 0 {
+		if m.groups > 0 && s.flags&retried == 0 {
 			m.dequeue(i)
 		}
+	}
+	if s.flags&retried != 0 {
+		m.undelay(i)
+		m.letGo(i)
+		s.flags &^= retried
 	}
 	s.status, s.reason, s.end, s.cause = status, reason, at, cause
 	if reason >= ReasonRunCancelled {
@@ -348,7 +448,8 @@ func (m *machine) spread(at time.Duration) {
 		i := m.unspread[head]
 		s := &m.steps[i]
 		ok := s.status == Succeeded || s.status == Failed && m.info[i].traits&continues != 0
-		if !ok && m.info[i].traits&critical != 0 && m.cause < 0 && !m.failed {
+		skips := s.status == Skipped || s.status == Rejected && m.onReject == RejectSkipBranch
+		if !ok && !skips && m.info[i].traits&critical != 0 && m.cause < 0 && !m.failed {
 			if o := m.origin(i); m.steps[o].reason < ReasonRunCancelled {
 				m.cause = o
 			}
@@ -360,7 +461,11 @@ func (m *machine) spread(at time.Duration) {
 		for _, d := range m.graph.Successors(int(i)) {
 			next := &m.steps[d]
 			if !ok && m.info[d].traits&always == 0 && !next.status.Final() {
-				m.end(d, at, Blocked, ReasonDependency, i)
+				if skips {
+					m.end(d, at, Skipped, ReasonBranchSkipped, i)
+				} else {
+					m.end(d, at, Blocked, ReasonDependency, i)
+				}
 			}
 			if !over {
 				continue
@@ -392,11 +497,16 @@ func (m *machine) failing(at time.Duration) bool {
 		return false
 	}
 	m.failed, m.rejected = true, m.steps[m.cause].status == Rejected
+	if m.onFailure == IndependentBranches {
+		return false
+	}
+	cancels := m.onFailure == CancelRunning
+	m.stopping = cancels
 	before := len(m.unspread)
 	m.sweep(at, ReasonRunFailed, m.cause, func(i int32) bool {
 		traits := m.info[i].traits
 		unapproved := traits&gated != 0 && m.steps[i].flags&approved == 0
-		return m.planClosed || traits&always == 0 && (traits&mutating != 0 || unapproved)
+		return m.planClosed || traits&always == 0 && (cancels || traits&mutating != 0 || unapproved)
 	})
 	return len(m.unspread) > before
 }
@@ -405,7 +515,12 @@ func (m *machine) failing(at time.Duration) bool {
 // a run: when the run fails, when it is halted, and when it is interrupted.
 func (m *machine) sweep(at time.Duration, reason Reason, cause int32, which func(i int32) bool) {
 	for i := range m.steps {
-		if s := &m.steps[i]; !s.status.Final() && s.status != Running && which(int32(i)) {
+		s := &m.steps[i]
+		switch {
+		case s.status.Final() || s.status == Running || !which(int32(i)):
+		case s.flags&doubted != 0:
+			m.end(int32(i), at, Unknown, ReasonUnresolved, cause)
+		default:
 			m.end(int32(i), at, Cancelled, reason, cause)
 		}
 	}
@@ -462,11 +577,20 @@ func (m *machine) letGo(i int32) {
 	}
 }
 
-// status is the run's. A halt that came too late to keep any step from succeeding does not count.
+// status is the run's.
 func (m *machine) status() RunStatus {
-	if !m.finished() {
+	switch {
+	case !m.finished():
 		return RunRunning
+	case m.rollback == nil:
+		return m.ended
 	}
+	return m.rollback.status(m)
+}
+
+// conclude says how the run ended before anything is undone, and begins the rollback where one follows. A halt that
+// came too late to keep any step from succeeding does not count.
+func (m *machine) conclude(at time.Duration) {
 	whole := true
 	for i := range m.steps {
 		if m.steps[i].status != Succeeded {
@@ -474,17 +598,24 @@ func (m *machine) status() RunStatus {
 			break
 		}
 	}
+	undo := false
 	switch {
 	case whole:
-		return RunSucceeded
+		m.ended = RunSucceeded
 	case m.cut == ReasonInterrupted:
-		return RunInterrupted
+		m.ended = RunInterrupted
+	case m.cut == ReasonObsolete:
+		m.ended = RunObsolete
 	case m.cut == ReasonRunCancelled:
-		return RunCancelled
+		m.ended, undo = RunCancelled, true
 	case m.rejected:
-		return RunRejected
-	case m.failed || m.cut == ReasonRunTimeout:
-		return RunFailed
+		m.ended, undo = RunRejected, m.onReject == RejectRollback
+	case m.failed || m.cut == ReasonRunTimeout || m.cut == ReasonGuard:
+		m.ended, undo = RunFailed, true
+	default:
+		m.ended = RunSucceededWithWarnings
 	}
-	return RunSucceededWithWarnings
+	if undo && m.strategy == RollbackAutomatic {
+		m.beginRollback(at)
+	}
 }

@@ -356,7 +356,7 @@ func TestTheMachineKeepsTheRulesWhateverHappensInWhateverOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawProgram(t)
 		limit, early := rapid.IntRange(0, 3).Draw(t, "limit"), rapid.Bool().Draw(t, "early")
-		m, naive := newMachine(p, limit, time.Hour, early, true), newModel(p, limit, early)
+		m, naive := newMachine(p, rules{limit: limit, runTimeout: time.Hour, early: early, retries: DefaultRetries}, true), newModel(p, limit, early)
 		compare(t, m, naive)
 		for !naive.finished() {
 			f, ok := drawFact(t, naive)

@@ -10,11 +10,13 @@ import (
 
 // What is known of a step before the run; bits of stepInfo.traits.
 const (
-	mutating  = 1 << iota // changes something
-	critical              // its failure fails the run
-	always                // runs although the run has failed
-	continues             // dependents go on when it fails
-	gated                 // waits for a person
+	mutating   = 1 << iota // changes something
+	critical               // its failure fails the run
+	always                 // runs although the run has failed
+	continues              // dependents go on when it fails
+	gated                  // waits for a person
+	reversible             // can be undone
+	writes                 // changes an object that it names
 )
 
 // program is a plan made ready to run: what the state machine needs, in flat slices. It is immutable.
@@ -50,14 +52,20 @@ func (e *Executor) prepare(plan *dag.Plan, c approval.Confidence) (*program, err
 	if err != nil {
 		return nil, fmt.Errorf("executor: %w", err)
 	}
-	p := compile(plan, gates)
+	p := compile(plan, gates, e.compensates)
 	e.mu.Lock()
 	e.program, e.programFor = p, c
 	e.mu.Unlock()
 	return p, nil
 }
 
-func compile(plan *dag.Plan, gates *approval.Gates) *program {
+// compensates tells whether a handler can undo an action. Without a handler (in a simulation) the Spec's word counts.
+func (e *Executor) compensates(action string) bool {
+	h := e.handlers[action]
+	return h == nil || h.compensator != nil
+}
+
+func compile(plan *dag.Plan, gates *approval.Gates, compensates func(action string) bool) *program {
 	n := plan.Len()
 	p := &program{plan: plan, gates: gates, graph: plan.Graph(), info: make([]stepInfo, n), byRank: make([]int32, n)}
 	ranks, index := plan.Ranks(), map[string]int32{}
@@ -66,6 +74,9 @@ func compile(plan *dag.Plan, gates *approval.Gates) *program {
 		info := stepInfo{timeout: min(s.Timeout(), forever), rank: ranks[i], group: -1}
 		if s.Mutating() {
 			info.traits |= mutating
+			if s.Target().Name != "" {
+				info.traits |= writes
+			}
 		}
 		if s.Gate() {
 			info.traits |= critical
@@ -78,6 +89,9 @@ func compile(plan *dag.Plan, gates *approval.Gates) *program {
 		}
 		if gates.Required(i) {
 			info.traits |= gated
+		}
+		if s.Reversible() && compensates(s.Action()) {
+			info.traits |= reversible
 		}
 		if i > 0 && s.Action() == p.actions[p.info[i-1].action] {
 			info.action = p.info[i-1].action

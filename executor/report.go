@@ -30,6 +30,11 @@ type Report struct {
 	waiting   []*approval.Request
 
 	planReason Reason // why the plan as a whole was rejected
+	undone     []int32
+	left       []int32
+	undos      []*actions.Undo // nil when there are none
+	undoErrs   []error         // likewise
+	toUndo     []int32
 }
 
 // reportLocked makes a Report; live tells that the run goes on, so that nothing may be kept without a copy.
@@ -38,8 +43,11 @@ func (r *Run) reportLocked(live bool) *Report {
 		run: r.id, plan: r.plan, status: r.m.status(), startedAt: r.startedAt, why: r.why,
 		cut: r.m.cut, cause: r.m.cause, steps: r.m.steps, outcomes: r.outcomes, gates: make(map[int32]GateReport, len(r.asks)),
 	}
+	rep.undone, rep.left, rep.toUndo = r.m.undone(), r.m.left(), r.m.toUndo()
+	rep.undos, rep.undoErrs = r.undos, r.undoErrs
 	if live {
 		rep.steps, rep.outcomes = slices.Clone(rep.steps), slices.Clone(rep.outcomes)
+		rep.undos, rep.undoErrs = slices.Clone(rep.undos), slices.Clone(rep.undoErrs)
 	}
 	if r.isParked {
 		rep.status = RunParked
@@ -128,7 +136,7 @@ func (r *Report) Step(i int) StepReport {
 		report.Cause = r.plan.Step(int(s.cause)).ID()
 	}
 	if s.flags&started != 0 {
-		report.Attempts = 1
+		report.Attempts = int(s.tries)
 		report.StartedAt = r.startedAt.Add(s.start)
 	}
 	if s.status.Final() {
@@ -172,8 +180,12 @@ func (r *Report) Why(step string) []Cause {
 	}
 	root := &chain[len(chain)-1]
 	switch root.Reason {
-	case ReasonRunCancelled, ReasonRunTimeout, ReasonInterrupted:
+	case ReasonRunCancelled, ReasonRunTimeout, ReasonInterrupted, ReasonGuard, ReasonObsolete:
 		chain = append(chain, Cause{Reason: root.Reason, Message: r.why.message(root.Reason)})
+	case ReasonUndone, ReasonUndoError, ReasonDrift, ReasonRollbackTimeout, ReasonTimeout, ReasonAbandoned:
+		if (root.Status == RolledBack || root.Status == RollbackFailed) && r.cut >= ReasonRunCancelled {
+			chain = append(chain, Cause{Reason: r.cut, Message: r.why.message(r.cut)})
+		}
 	case ReasonPlanRejected:
 		chain = append(chain, Cause{Status: Rejected, Reason: r.planReason, Message: verdictMessage(r.gates[planGate])})
 	}
@@ -188,6 +200,10 @@ func (r *Report) message(i int32) string {
 		}
 	}
 	switch {
+	case r.undoErrs != nil && r.undoErrs[i] != nil:
+		return text(r.undoErrs[i])
+	case r.steps[i].status == RolledBack:
+		return "its effect was taken back"
 	case r.outcomes != nil && r.outcomes[i].err != nil:
 		return text(r.outcomes[i].err)
 	case r.steps[i].cause >= 0:
@@ -246,6 +262,18 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		StartedAt *time.Time `json:"startedAt"`
 		EndedAt   *time.Time `json:"endedAt"`
 	}
+	type undo struct {
+		ID     string `json:"id"`
+		Status Status `json:"status"`
+		Reason Reason `json:"reason"`
+	}
+	rollback, irreversible := []undo{}, []string{}
+	for _, i := range r.undone {
+		rollback = append(rollback, undo{r.plan.Step(int(i)).ID(), r.steps[i].status, r.steps[i].reason})
+	}
+	for _, i := range r.left {
+		irreversible = append(irreversible, r.plan.Step(int(i)).ID())
+	}
 	steps := make([]step, 0, len(r.steps))
 	for s := range r.Steps() {
 		out := step{ID: s.ID, Number: s.Number, Status: s.Status, Reason: s.Reason, Cause: s.Cause, Attempts: s.Attempts}
@@ -263,8 +291,10 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Digest   string    `json:"digest"`
 		Makespan float64   `json:"makespanSeconds"`
 		Steps    []step    `json:"steps"`
-		Rollback []string  `json:"rollback"`
-	}{r.run, r.status, r.plan.Digest(), r.makespan.Seconds(), steps, []string{}})
+		Rollback []undo    `json:"rollback"`
+		// Irreversible are steps that took, or may have taken, an effect which nobody can take back, where a rollback tried.
+		Irreversible []string `json:"irreversible,omitempty"`
+	}{r.run, r.status, r.plan.Digest(), r.makespan.Seconds(), steps, rollback, irreversible})
 }
 
 // String is a short table for people.
@@ -279,6 +309,54 @@ func (r *Report) String() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// Rollback yields the records of the steps whose effect was taken back, or was to be, in the order in which that began.
+func (r *Report) Rollback() iter.Seq[StepReport] {
+	return func(yield func(StepReport) bool) {
+		for _, i := range r.undone {
+			if !yield(r.Step(int(i))) {
+				return
+			}
+		}
+	}
+}
+
+// Irreversible are the ids of steps that took effect, or may have, and that nobody can take back; empty for a run that
+// succeeded.
+func (r *Report) Irreversible() []string {
+	var ids []string
+	for _, i := range r.left {
+		ids = append(ids, r.plan.Step(int(i)).ID())
+	}
+	return ids
+}
+
+// RollbackPlan is what [Executor.Rollback] would undo, in about the order in which it would; empty when there is nothing.
+// It can be kept as JSON.
+func (r *Report) RollbackPlan() []Compensation {
+	var plan []Compensation
+	for _, i := range r.toUndo {
+		s := r.plan.Step(int(i))
+		c := Compensation{Step: s.ID(), Action: s.Action(), Summary: s.Spec().Undo}
+		if t := s.Target(); t.Name != "" {
+			c.Target = t.String()
+		}
+		if r.undos != nil && r.undos[i] != nil && r.undos[i].Summary != "" {
+			c.Summary = r.undos[i].Summary
+		}
+		plan = append(plan, c)
+	}
+	return plan
+}
+
+// A Compensation is one part of a rollback plan.
+type Compensation struct {
+	Step   string `json:"step"`
+	Action string `json:"action"`
+	Target string `json:"target,omitempty"`
+	// Summary says what would be done.
+	Summary string `json:"summary"`
 }
 
 // A StepReport is the record of one step.

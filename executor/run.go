@@ -27,6 +27,7 @@ type Run struct {
 	config   *Config
 	*program
 	handlers  []*bound // of program.actions
+	careful   bool     // an effect has to ask before it is sent
 	ctx       context.Context
 	startedAt time.Time
 	wake      chan struct{} // holds one token; ends the supervisor's wait
@@ -34,6 +35,8 @@ type Run struct {
 	final     *Report       // set before done is closed
 
 	group errgroup.Group // joins workers and askers
+
+	asked sync.Mutex // held while StillWanted is called
 
 	inbox atomic.Pointer[worker] // attempts that have ended and that nobody has taken yet, the last first
 
@@ -43,7 +46,15 @@ type Run struct {
 	slab      []attempt // attempts not used yet
 	busy      *worker   // those that have an attempt
 	idle      *worker
-	helping   bool // a worker is on its way to a ready step
+	helping   bool            // a worker is on its way to a ready step
+	ledger    *ledger         // nil without a journal; set before the run starts
+	broken    error           // why the journal cannot be written any more
+	undos     []*actions.Undo // by step index; nil until there is one
+	undoErrs  []error         // of handlers, by step index; nil until there is one
+	resumed   bool            // a former process began the run
+	stale     bool            // StillWanted is to be asked
+	probing   int             // calls of a Prober that have not ended
+	unguard   context.CancelFunc
 	asks      map[int32]*ask
 	openAsks  []*ask
 	live      int           // workers that have not been abandoned
@@ -68,6 +79,7 @@ type Run struct {
 type halts struct {
 	cancelled   string // in the words of who did
 	interrupted error  // why the context ended
+	guard       string // which was breached
 }
 
 // message is empty for what is no halt.
@@ -77,7 +89,14 @@ func (h *halts) message(reason Reason) string {
 		return h.cancelled
 	case ReasonRunTimeout:
 		return "the run's time is up"
+	case ReasonGuard:
+		return h.guard
+	case ReasonObsolete:
+		return "the run is not wanted any more"
 	case ReasonInterrupted:
+		if h.interrupted == nil {
+			return ""
+		}
 		return text(h.interrupted)
 	}
 	return ""
@@ -111,21 +130,69 @@ func (e *Executor) newRun(ctx context.Context, p *program, o RunOptions) (*Run, 
 	if err != nil {
 		return nil, err
 	}
-	return &Run{
+	r := &Run{
 		id: o.ID, options: o, executor: e, config: &e.config, program: p, handlers: handlers, ctx: ctx,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		m:    newMachine(p, e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, len(e.config.Observers) > 0),
+		m: newMachine(p, e.config.rules(), len(e.config.Observers) > 0), unguard: func() {},
 		asks: map[int32]*ask{}, nextKill: never, nextClose: never, giveUp: never, parked: make(chan struct{}), awake: true,
-	}, nil
+	}
+	r.stale = e.config.StillWanted != nil
+	r.careful = r.stale || e.config.Journal != nil || e.config.Limits != nil
+	if e.config.Journal != nil {
+		r.ledger = newLedger(e.config.Journal, o.ID)
+	}
+	return r, nil
 }
 
 func (r *Run) start() {
-	r.startedAt = time.Now()
 	r.mu.Lock()
-	r.tellLocked(news{Event: Event{Kind: EventRunStarted, Status: string(RunRunning)}}, 0)
+	kind := EventRunStarted
+	if r.resumed {
+		kind = EventRunResumed
+	} else if r.ledger == nil {
+		r.startedAt = time.Now()
+	}
+	r.tellLocked(news{Event: Event{Kind: kind, Status: string(RunRunning)}}, r.m.now)
+	for i := range r.m.steps {
+		if r.probing > 0 && r.m.steps[i].status == Running {
+			r.group.Go(func() error {
+				r.probe(int32(i))
+				return nil
+			})
+		}
+	}
+	if r.config.Approver != nil {
+		for _, a := range r.openAsks {
+			if !r.decidedLocked(a) {
+				r.asking++
+				r.group.Go(func() error {
+					r.announce(a)
+					return nil
+				})
+			}
+		}
+	}
+	if len(r.config.Guards) > 0 {
+		var ctx context.Context
+		ctx, r.unguard = context.WithCancel(r.ctx)
+		for i := range r.config.Guards {
+			r.group.Go(func() error {
+				r.guard(ctx, &r.config.Guards[i])
+				return nil
+			})
+		}
+	}
 	helper := r.helperLocked()
 	r.unlock()
 	r.spawn(helper)
+}
+
+// rules are what the Config says about how a run goes.
+func (c *Config) rules() rules {
+	return rules{
+		limit: c.MaxParallel, runTimeout: c.RunTimeout, early: c.EarlyApproval, onFailure: c.OnFailure, onReject: c.OnReject,
+		strategy: c.Rollback, rollbackTimeout: c.RollbackTimeout, retries: c.Retries,
+	}
 }
 
 // ID is the run's id.
@@ -146,7 +213,7 @@ func (r *Run) Wait(ctx context.Context) (*Report, error) {
 	for {
 		select {
 		case <-r.done:
-			return r.final, nil
+			return r.final, r.broken
 		default:
 		}
 		r.mu.Lock()
@@ -172,7 +239,7 @@ func (r *Run) now() time.Duration { return time.Since(r.startedAt) }
 // cancel is Executor.Cancel for one run.
 func (r *Run) cancel(reason string) error {
 	r.mu.Lock()
-	if r.m.finished() {
+	if r.m.finished() || r.m.ended != "" {
 		r.unlock()
 		return fmt.Errorf("%w: %s", ErrFinished, r.id)
 	}
@@ -205,14 +272,20 @@ func (r *Run) overLocked(now time.Duration) {
 		r.why.interrupted = context.Cause(r.ctx)
 		r.haltLocked(ReasonInterrupted, now)
 	}
-	if now >= r.m.deadline() {
-		r.haltLocked(ReasonRunTimeout, now)
+	if now < r.m.deadline() {
+		return
 	}
+	if r.m.rollback == nil {
+		r.haltLocked(ReasonRunTimeout, now)
+		return
+	}
+	r.applyLocked(fact{kind: factRollbackOver, at: now})
+	r.stopLocked(ReasonRollbackTimeout, now)
 }
 
 // haltLocked ends the run early.
 func (r *Run) haltLocked(reason Reason, now time.Duration) {
-	r.m.apply(fact{kind: factHalted, at: now, reason: reason})
+	r.applyLocked(fact{kind: factHalted, at: now, reason: reason})
 	r.stopLocked(reason, now)
 }
 
@@ -237,5 +310,5 @@ func (r *Run) pokeLocked() {
 
 // alarmLocked is when a clock next runs out.
 func (r *Run) alarmLocked() time.Duration {
-	return min(r.nextKill, r.nextClose, r.giveUp, r.m.deadline())
+	return min(r.nextKill, r.nextClose, r.giveUp, r.m.deadline(), r.m.dueAt())
 }

@@ -17,6 +17,12 @@ type SimulateOptions struct {
 	// ApprovalAfter is how long after the ask every gate is approved. When it is not shorter than the policy's time-out
 	// nobody answers in time.
 	ApprovalAfter time.Duration
+	// Fail lets steps fail, by step id: so many attempts fail as transient; a negative number fails the step for good. A
+	// step that fails has no effect.
+	Fail map[string]int
+	// Reject lists steps whose gate is rejected instead of approved; "" is the gate of the plan as a whole. For a step
+	// without a gate it does nothing.
+	Reject []string
 }
 
 // A Simulation is what a run would be like when every step takes what it is expected to take.
@@ -45,7 +51,25 @@ func (e *Executor) Simulate(plan *dag.Plan, o SimulateOptions) (*Simulation, err
 	if err != nil {
 		return nil, err
 	}
-	s := simulation{m: newMachine(p, e.config.MaxParallel, e.config.RunTimeout, e.config.EarlyApproval, false)}
+	s := simulation{m: newMachine(p, e.config.rules(), false), fail: make([]int, plan.Len()), reject: map[int32]bool{}}
+	for id, n := range o.Fail {
+		i, ok := plan.Index(id)
+		if !ok {
+			return nil, fmt.Errorf("executor: SimulateOptions.Fail names step %q, which the plan does not have", id)
+		}
+		s.fail[i] = n
+	}
+	for _, id := range o.Reject {
+		i, ok := plan.Index(id)
+		switch {
+		case id == "":
+			s.reject[planGate] = true
+		case !ok:
+			return nil, fmt.Errorf("executor: SimulateOptions.Reject names step %q, which the plan does not have", id)
+		default:
+			s.reject[int32(i)] = true
+		}
+	}
 	s.decision = fact{kind: factApproved, at: o.ApprovalAfter}
 	if wait := min(e.config.Policy.Wait(), forever); o.ApprovalAfter >= wait {
 		s.decision = fact{kind: factRejected, at: wait, reason: ReasonApprovalTimeout}
@@ -59,6 +83,8 @@ type simulation struct {
 	now      time.Duration
 	busy     time.Duration
 	decision fact // of every gate; at is since the ask
+	fail     []int
+	reject   map[int32]bool
 	future   facts
 }
 
@@ -96,11 +122,21 @@ func (s *simulation) propose() {
 		}
 		s.m.apply(fact{kind: factStarted, step: i, at: s.now})
 		step := s.m.plan.Step(int(i))
-		end := fact{kind: factEnded, step: i, at: later(s.now, step.Duration()), status: Succeeded, reason: ReasonCompleted}
-		if step.Duration() > step.Timeout() {
-			end.at, end.status, end.reason = later(s.now, step.Timeout()), Failed, ReasonTimeout
+		end := fact{kind: factEnded, step: i, at: later(s.now, step.Duration()), status: Succeeded, reason: ReasonCompleted, begun: true}
+		if limit := later(s.m.steps[i].since, step.Timeout()); end.at > limit {
+			end.at, end.status, end.reason, end.begun = limit, Failed, ReasonTimeout, false
+		} else if n := s.fail[i]; n < 0 || n >= int(s.m.steps[i].tries) {
+			end.status, end.reason, end.begun = Failed, ReasonHandlerError, false
 		}
 		heap.Push(&s.future, end)
+	}
+	for {
+		i, ok := s.m.nextUndo()
+		if !ok {
+			break
+		}
+		s.m.apply(fact{kind: factUndoStarted, step: i, at: s.now})
+		heap.Push(&s.future, fact{kind: factUndoEnded, step: i, at: later(s.now, s.m.plan.Step(int(i)).Duration()), status: RolledBack, reason: ReasonUndone})
 	}
 	for {
 		i, ok := s.m.nextAsk()
@@ -110,6 +146,9 @@ func (s *simulation) propose() {
 		s.m.apply(fact{kind: factAsked, step: i, at: s.now})
 		d := s.decision
 		d.step, d.at = i, later(s.now, d.at)
+		if s.reject[i] && d.kind == factApproved {
+			d.kind, d.reason = factRejected, ReasonRejected
+		}
 		heap.Push(&s.future, d)
 	}
 }
@@ -124,6 +163,21 @@ func later(at, d time.Duration) time.Duration {
 
 // take applies what was foreseen, unless it has come to nothing.
 func (s *simulation) take(f fact) {
+	switch f.kind {
+	case factUndoEnded:
+		if s.m.rollback.steps[f.step].phase == undoRunning {
+			s.m.apply(f)
+		}
+		return
+	case factEnded:
+		wait, again := s.m.backoff(f.step, f.at, false, 0)
+		if s.m.steps[f.step].status == Running && f.reason == ReasonHandlerError && s.fail[f.step] > 0 && again {
+			f.kind, f.until = factRetry, later(f.at, wait)
+			s.m.apply(f)
+			heap.Push(&s.future, fact{kind: factDue, step: f.step, at: f.until})
+			return
+		}
+	}
 	if f.kind != factEnded && f.step == planGate {
 		if !s.m.finished() {
 			s.m.apply(f)
@@ -133,14 +187,32 @@ func (s *simulation) take(f fact) {
 	if !s.m.steps[f.step].status.Final() {
 		s.m.apply(f)
 	}
+	if s.m.stopping {
+		s.m.stopping = false
+		s.stop(ReasonRunFailed)
+	}
 }
 
 // timeUp ends the run when its clock has run out: what runs ends at once, unless it is marked always.
 func (s *simulation) timeUp() {
+	if b := s.m.rollback; b != nil {
+		s.m.apply(fact{kind: factRollbackOver, at: s.now})
+		for i := range b.steps {
+			if b.steps[i].phase == undoRunning {
+				s.m.apply(fact{kind: factUndoEnded, step: int32(i), at: s.now, status: RollbackFailed, reason: ReasonRollbackTimeout})
+			}
+		}
+		return
+	}
 	s.m.apply(fact{kind: factHalted, at: s.now, reason: ReasonRunTimeout})
+	s.stop(ReasonRunTimeout)
+}
+
+// stop ends what runs at once, unless it is marked always.
+func (s *simulation) stop(reason Reason) {
 	for i := range s.m.steps {
 		if s.m.steps[i].status == Running && s.m.info[i].traits&always == 0 {
-			s.m.apply(fact{kind: factEnded, step: int32(i), at: s.now, status: Failed, reason: ReasonRunTimeout})
+			s.m.apply(fact{kind: factEnded, step: int32(i), at: s.now, status: Failed, reason: reason})
 		}
 	}
 }
@@ -151,6 +223,7 @@ func (s *simulation) result() *Simulation {
 	sim := &Simulation{Report: &Report{
 		run: "simulation", plan: m.plan, status: m.status(), startedAt: epoch, makespan: s.now,
 		cut: m.cut, cause: m.cause, steps: m.steps, gates: make(map[int32]GateReport, len(m.gate)),
+		undone: m.undone(), left: m.left(),
 	}}
 	for i := range m.steps {
 		if st := &m.steps[i]; st.flags&started != 0 {
@@ -166,6 +239,9 @@ func (s *simulation) result() *Simulation {
 			report.DecidedAt = epoch.Add(g.at)
 			if g.verdict == approval.Rejected {
 				report.Reason = "nobody answered in time"
+				if g.reason == ReasonRejected {
+					report.Reason = "rejected in the simulation"
+				}
 			}
 		}
 		if g.asked {

@@ -13,6 +13,9 @@ const (
 	Rejected
 	Blocked
 	Cancelled
+	Skipped
+	RolledBack
+	RollbackFailed
 	Unknown
 )
 
@@ -35,6 +38,12 @@ func (s Status) String() string {
 		return "blocked"
 	case Cancelled:
 		return "cancelled"
+	case Skipped:
+		return "skipped"
+	case RolledBack:
+		return "rolledBack"
+	case RollbackFailed:
+		return "rollbackFailed"
 	}
 	return "unknown"
 }
@@ -73,10 +82,32 @@ const (
 	ReasonRunFailed
 	// ReasonPlanRejected: the plan as a whole was not approved.
 	ReasonPlanRejected
+	// ReasonBranchSkipped: a step that this one depends on was rejected, and the rest of the run goes on.
+	ReasonBranchSkipped
+	// ReasonProbed: the process died while the step ran, and its handler says that the effect happened.
+	ReasonProbed
+	// ReasonUnresolved: the process died while the step ran, and nobody could say whether the effect happened.
+	ReasonUnresolved
+	// ReasonLimit: a cooldown, an open breaker, a budget or the kill switch kept the effect from being sent.
+	ReasonLimit
+	// ReasonDryRun: the dry run says that the step would fail.
+	ReasonDryRun
+	// ReasonUndone: the effect was taken back.
+	ReasonUndone
+	// ReasonUndoError: the handler could not take the effect back.
+	ReasonUndoError
+	// ReasonDrift: somebody else has changed what the step wrote, so it was not taken back.
+	ReasonDrift
+	// ReasonRollbackTimeout: the rollback's clock ran out.
+	ReasonRollbackTimeout
 	// ReasonRunCancelled: somebody cancelled the run.
 	ReasonRunCancelled
 	// ReasonRunTimeout: the run's clock ran out.
 	ReasonRunTimeout
+	// ReasonGuard: a guard of the run was breached.
+	ReasonGuard
+	// ReasonObsolete: the run is not wanted any more.
+	ReasonObsolete
 	// ReasonInterrupted: the context of the run ended.
 	ReasonInterrupted
 )
@@ -110,6 +141,28 @@ func (r Reason) String() string {
 		return "runCancelled"
 	case ReasonRunTimeout:
 		return "runTimeout"
+	case ReasonBranchSkipped:
+		return "branchSkipped"
+	case ReasonProbed:
+		return "probed"
+	case ReasonUnresolved:
+		return "unresolved"
+	case ReasonLimit:
+		return "limit"
+	case ReasonDryRun:
+		return "dryRunFailed"
+	case ReasonUndone:
+		return "undone"
+	case ReasonUndoError:
+		return "undoError"
+	case ReasonDrift:
+		return "drift"
+	case ReasonRollbackTimeout:
+		return "rollbackTimeout"
+	case ReasonGuard:
+		return "guardBreached"
+	case ReasonObsolete:
+		return "obsolete"
 	case ReasonInterrupted:
 		return "interrupted"
 	}
@@ -118,6 +171,26 @@ func (r Reason) String() string {
 
 // MarshalText writes the published code.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// statusOf is the inverse of String; "" is Pending.
+func statusOf(name string) (Status, bool) {
+	for s := Pending; s <= Unknown; s++ {
+		if s.String() == name {
+			return s, true
+		}
+	}
+	return Pending, name == ""
+}
+
+// reasonOf is the inverse of String.
+func reasonOf(code string) (Reason, bool) {
+	for r := ReasonNone; r <= ReasonInterrupted; r++ {
+		if r.String() == code {
+			return r, true
+		}
+	}
+	return ReasonNone, false
+}
 
 // RunStatus is the state of a run.
 type RunStatus string
@@ -132,6 +205,9 @@ const (
 	RunRejected              RunStatus = "rejected"
 	RunCancelled             RunStatus = "cancelled"
 	RunInterrupted           RunStatus = "interrupted"
+	RunObsolete              RunStatus = "obsolete"
+	RunRolledBack            RunStatus = "rolledBack"
+	RunRollbackFailed        RunStatus = "rollbackFailed"
 )
 
 // Final tells whether a run in this state has ended.

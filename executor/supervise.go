@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/approval"
@@ -33,6 +32,10 @@ func (r *Run) supervise(lent bool) {
 		if t.tell {
 			r.tell(&tale{})
 		}
+		if t.flush {
+			_ = r.flush() // which ends the run when it fails
+			continue
+		}
 		if t.finished {
 			break
 		}
@@ -48,6 +51,7 @@ func (r *Run) supervise(lent bool) {
 			interrupt = nil
 		}
 	}
+	r.unguard()
 	if !r.leaked {
 		_ = r.group.Wait() // workers return no errors
 		r.executor.pool.put(r.idle)
@@ -56,6 +60,11 @@ func (r *Run) supervise(lent bool) {
 	r.mu.Lock()
 	r.final = r.reportLocked(false)
 	r.unlock()
+	if r.ledger != nil {
+		if err := r.config.Journal.Release(r.id); err != nil && r.broken == nil {
+			r.broken = fmt.Errorf("journal of run %s: %w", r.id, err)
+		}
+	}
 	r.executor.retire(r.id)
 	close(r.done)
 }
@@ -66,6 +75,7 @@ type turn struct {
 	asks     []*ask
 	alarm    time.Duration // from now
 	tell     bool
+	flush    bool
 	parked   bool
 	finished bool
 }
@@ -78,12 +88,22 @@ func (r *Run) turn() turn {
 	r.overLocked(now)
 	r.killLocked(now)
 	r.closeLocked(now)
+	for {
+		i, ok := r.m.nextDue(now)
+		if !ok {
+			break
+		}
+		r.applyLocked(fact{kind: factDue, step: i, at: now})
+	}
 
 	var t turn
 	t.helper = r.helperLocked()
 	t.asks = r.askLocked(now)
 	r.collectLocked()
-	over := r.m.finished() && r.live == 0
+	over := r.m.finished() && r.live == 0 && r.probing == 0
+	if over || r.m.ended != "" {
+		r.unguard()
+	}
 	if over && r.asking > 0 {
 		if r.giveUp == never {
 			r.giveUp = now + r.config.Grace
@@ -92,9 +112,14 @@ func (r *Run) turn() turn {
 		}
 	}
 	over = over && r.asking == 0
-	r.parkLocked(r.m.idle() && r.asking == 0, now)
+	settled := r.ledger == nil || r.ledger.settled()
+	r.parkLocked(r.m.idle() && r.asking == 0 && settled, now)
 	if over && !r.toldEnd {
 		r.toldEnd = true
+		if status := r.m.status(); r.ledger != nil && status != RunInterrupted && r.broken == nil {
+			r.ledger.add(entry{kind: recordFinished, time: r.startedAt.Add(now), data: &detail{At: now, Status: string(status)}})
+			settled = false
+		}
 		e := news{Event: Event{Kind: EventRunFinished, Status: string(r.m.status())}}
 		if r.m.cut == ReasonInterrupted {
 			e.err = r.why.interrupted
@@ -105,7 +130,8 @@ func (r *Run) turn() turn {
 	}
 	t.tell = len(r.outbox) > 0 && !r.telling
 	r.telling = r.telling || t.tell
-	t.finished, t.parked = over && !r.telling, r.isParked
+	t.flush = !settled && (over || r.m.idle())
+	t.finished, t.parked = over && !r.telling && !t.flush, r.isParked
 	r.awake = false
 	r.timerAt = r.alarmLocked()
 	t.alarm = r.timerAt - now
@@ -126,7 +152,11 @@ func (r *Run) killLocked(now time.Duration) {
 			w.attempt.end(timedOut)
 			step := w.attempt.step
 			r.noteLocked(step, outcome{err: fmt.Errorf("the handler went on for %v after its context had ended, and was abandoned", r.config.Grace)})
-			r.m.apply(fact{kind: factEnded, step: step, at: now, status: Unknown, reason: ReasonAbandoned})
+			if w.attempt.undoing {
+				r.applyLocked(fact{kind: factUndoEnded, step: step, at: now, status: RollbackFailed, reason: ReasonAbandoned})
+			} else {
+				r.applyLocked(fact{kind: factEnded, step: step, at: now, status: Unknown, reason: ReasonAbandoned, begun: w.attempt.mayHaveBegunYet()})
+			}
 		} else {
 			r.nextKill = min(r.nextKill, w.killAt)
 		}
@@ -144,7 +174,7 @@ func (r *Run) closeLocked(now time.Duration) {
 	r.openAsks = slices.DeleteFunc(r.openAsks, func(a *ask) bool {
 		if !r.decidedLocked(a) && now >= a.expiry {
 			a.reason = "nobody answered in time"
-			r.m.apply(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalTimeout})
+			r.applyWithLocked(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalTimeout}, &detail{Message: a.reason})
 		}
 		if r.decidedLocked(a) {
 			a.cancel()
@@ -171,32 +201,45 @@ func (r *Run) askLocked(now time.Duration) (announce []*ask) {
 			return announce
 		}
 		wait := min(r.config.Policy.Wait(), forever)
-		a := &ask{step: i, expiry: now + wait}
-		at := r.startedAt.Add(now)
-		a.req = &approval.Request{
-			Key: r.id, Run: r.id, Author: r.options.Author, Plan: r.plan, Gate: r.gates.Plan, Gates: r.gates,
-			Confidence: -1, Digest: r.plan.Digest(), AskedAt: at, ExpiresAt: at.Add(wait),
-		}
-		if r.options.Confidence.Given {
-			a.req.Confidence = r.options.Confidence.Value
-		}
-		if i != planGate {
-			a.req.Step = r.plan.Step(int(i))
-			a.req.Key = r.id + "/" + a.req.Step.ID()
-			a.req.Gate = r.gates.Steps[i]
-			a.req.Digest = stepDigest(r.plan, int(i))
-		}
-		a.ctx, a.cancel = context.WithDeadline(r.ctx, a.req.ExpiresAt)
-		r.asks[i] = a
-		r.openAsks = append(r.openAsks, a)
-		r.nextClose = min(r.nextClose, a.expiry)
-		r.m.apply(fact{kind: factAsked, step: i, at: now})
+		a := r.openLocked(i, now, now+wait)
+		r.applyWithLocked(fact{kind: factAsked, step: i, at: now}, &detail{Digest: a.req.Digest, Expires: &a.req.ExpiresAt})
 		if r.config.Approver != nil {
 			r.asking++
 			announce = append(announce, a)
 		}
 	}
 }
+
+// openLocked makes a request that was asked at one time and expires at another.
+func (r *Run) openLocked(i int32, asked, expiry time.Duration) *ask {
+	a := &ask{step: i, expiry: expiry}
+	a.req = &approval.Request{
+		Key: r.id, Run: r.id, Author: r.options.Author, Plan: r.plan, Gate: r.gates.Plan, Gates: r.gates,
+		Confidence: -1, Digest: r.plan.Digest(), AskedAt: r.startedAt.Add(asked), ExpiresAt: r.startedAt.Add(expiry),
+	}
+	if r.options.Confidence.Given {
+		a.req.Confidence = r.options.Confidence.Value
+	}
+	if i != planGate {
+		a.req.Step = r.plan.Step(int(i))
+		a.req.Key = r.id + "/" + a.req.Step.ID()
+		a.req.Gate = r.gates.Steps[i]
+		a.req.Digest = stepDigest(r.plan, int(i))
+		if r.m.steps[i].flags&doubted != 0 {
+			a.req.Key += "/unknown"
+			a.req.Gate.Required = true
+			a.req.Gate.Reasons = []string{doubtReason}
+		}
+	}
+	a.ctx, a.cancel = context.WithDeadline(r.ctx, a.req.ExpiresAt)
+	r.asks[i] = a
+	r.openAsks = append(r.openAsks, a)
+	r.nextClose = min(r.nextClose, expiry)
+	return a
+}
+
+// doubtReason is why a person is asked about a step whose outcome nobody knows.
+const doubtReason = "the process died while this step ran, and nobody knows whether it took effect: approve to run it again, reject to leave it as it is"
 
 // announce puts a request before the Approver and takes what it answers.
 func (r *Run) announce(a *ask) {
@@ -212,7 +255,9 @@ func (r *Run) announce(a *ask) {
 		}
 		r.answered(a, d, err)
 	}()
-	d, err = r.config.Approver.Approve(a.ctx, a.req)
+	if err = r.flush(); err == nil { // a question that nobody remembers must not be asked
+		d, err = r.config.Approver.Approve(a.ctx, a.req)
+	}
 	returned = true
 }
 
@@ -229,7 +274,7 @@ func (r *Run) answered(a *ask, d *approval.Decision, err error) {
 		if a.step != planGate {
 			r.noteLocked(a.step, outcome{err: err})
 		}
-		r.m.apply(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalError})
+		r.applyWithLocked(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalError}, &detail{Message: a.reason})
 	} else {
 		r.decideLocked(a, *d, now)
 	}
@@ -249,20 +294,7 @@ func (r *Run) admit(a *ask, d *approval.Decision, err error) error {
 	case d.Digest != "" && d.Digest != a.req.Digest:
 		return ErrDigest
 	}
-	return r.identityErr(d.By)
-}
-
-// identityErr refuses deciders that may not decide, for yes and no alike. Case and space around a name make nobody
-// another person.
-func (r *Run) identityErr(by string) error {
-	name := strings.TrimSpace(by)
-	switch {
-	case name == "":
-		return fmt.Errorf("%w: it names nobody in By", ErrNotApprover)
-	case strings.EqualFold(name, strings.TrimSpace(r.options.Author)):
-		return fmt.Errorf("%w: %q is the author of the plan", ErrNotApprover, by)
-	}
-	return nil
+	return identityErr(r.options.Author, d.By)
 }
 
 func (r *Run) decideLocked(a *ask, d approval.Decision, now time.Duration) {
@@ -271,7 +303,8 @@ func (r *Run) decideLocked(a *ask, d approval.Decision, now time.Duration) {
 	if d.Verdict != approval.Approved {
 		f.kind, f.reason = factRejected, ReasonRejected
 	}
-	r.m.apply(f)
+	r.stale = r.config.StillWanted != nil
+	r.applyWithLocked(f, &detail{By: d.By, Message: d.Reason, Digest: a.req.Digest})
 }
 
 // decide is Executor.Decide for one run.
@@ -307,7 +340,7 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	case d.Digest != a.req.Digest:
 		err = ErrDigest
 	default:
-		err = r.identityErr(d.By)
+		err = identityErr(r.options.Author, d.By)
 	}
 	var helper *worker
 	if err == nil {
@@ -317,6 +350,9 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	}
 	r.unlock()
 	r.spawn(helper)
+	if err == nil {
+		err = r.flush()
+	}
 	return err
 }
 

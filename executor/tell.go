@@ -33,14 +33,27 @@ func (r *Run) collectLocked() {
 		}
 		switch t.kind {
 		case EventStepStarted:
-			e.Status, e.Attempt = Running.String(), 1
+			e.Status, e.Attempt = Running.String(), t.attempt
 		case EventStepFinished:
 			s := &r.m.steps[t.step]
 			e.Status, e.Reason = s.status.String(), s.reason.String()
-			if s.flags&started != 0 {
-				e.Attempt = 1
-			}
+			e.Attempt = t.attempt
 			e.Message, e.err = r.messageLocked(t.step)
+		case EventRetryScheduled:
+			e.Status, e.Attempt = Pending.String(), t.attempt
+			e.Message, e.err = r.messageLocked(t.step)
+		case EventUndoStarted:
+			e.Status = Running.String()
+		case EventUndoFinished:
+			s := &r.m.steps[t.step]
+			e.Status, e.Reason = s.status.String(), s.reason.String()
+			if r.undoErrs != nil {
+				e.err = r.undoErrs[t.step]
+			}
+		case EventRollbackStarted:
+			e.Status = string(RunRunning)
+		case EventRollbackFinished:
+			e.Status = string(r.m.status())
 		case EventApprovalRequested:
 			e.Status = WaitingApproval.String()
 			for _, reason := range r.asks[t.step].req.Gate.Reasons {
@@ -93,6 +106,10 @@ func (r *Run) tell(t *tale) {
 			}
 		}()
 		for r.newsOf(t) {
+			if t.observer == 0 && r.flush() != nil {
+				t.news = nil // what is not kept did not happen
+				continue
+			}
 			e := &t.news[0]
 			if e.err != nil {
 				e.Message, e.err = text(e.err), nil

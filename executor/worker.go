@@ -16,6 +16,7 @@ type worker struct {
 	// Set by the goroutine before it puts the worker in Run.inbox, read by who takes it from there.
 	end     outcome
 	endedAt time.Duration
+	said    said
 	inbox   *worker // the one put there before
 
 	// Guarded by run.mu.
@@ -67,8 +68,12 @@ func (r *Run) work(w *worker, a *attempt) {
 // lock is taken, whoever has it takes the end too.
 func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *attempt {
 	w.endedAt, w.end = r.now(), outcome{res, err}
+	w.said = a.settle(err)
 	a.finish()
-	if r.mu.TryLock() {
+	if r.ledger != nil {
+		r.mu.Lock() // for the disk it waits longer anyhow
+	}
+	if r.ledger != nil || r.mu.TryLock() {
 		if w.abandoned {
 			r.unlock()
 			return nil
@@ -79,6 +84,9 @@ func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *atte
 		r.pokeLocked()
 		r.unlock()
 		r.spawn(helper)
+		if r.ledger != nil && (next == nil || next.handler().begins) {
+			_ = r.flush() // which ends the run when it fails
+		}
 		return next
 	}
 	for {
@@ -97,11 +105,26 @@ func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *atte
 
 // endLocked tells the machine how a worker's attempt ended.
 func (r *Run) endLocked(w *worker) {
+	a := w.attempt
+	if a.undoing {
+		r.endUndoLocked(w)
+		return
+	}
 	status, reason := w.judge()
 	if w.end.result != nil || w.end.err != nil {
-		r.noteLocked(w.attempt.step, w.end)
+		r.noteLocked(a.step, w.end)
 	}
-	r.m.apply(fact{kind: factEnded, step: w.attempt.step, at: w.endedAt, status: status, reason: reason})
+	f := fact{kind: factEnded, step: a.step, at: w.endedAt, status: status, reason: reason, begun: a.mayHaveBegun(), harmless: a.harmless()}
+	if status == Failed && w.said.transient {
+		if wait, ok := r.m.backoff(a.step, w.endedAt, f.begun, w.said.after); ok {
+			f.kind, f.until = factRetry, w.endedAt+r.jitter(wait, w.said.after)
+		}
+	}
+	if r.ledger == nil {
+		r.applyLocked(f)
+		return
+	}
+	r.applyWithLocked(f, &detail{Result: w.end.result, err: w.end.err})
 }
 
 // emptyLocked takes the ends that are in the inbox, and returns the latest of their times and now.
@@ -149,6 +172,10 @@ func (w *worker) judge() (Status, Reason) {
 	switch {
 	case panicked:
 		return Failed, ReasonPanic
+	case w.attempt.withheld != nil && w.said.refused:
+		return Blocked, ReasonLimit
+	case w.attempt.withheld == errObsolete:
+		return Cancelled, ReasonObsolete
 	case w.stopped != ReasonNone && !w.attempt.mayHaveBegun():
 		return Cancelled, w.stopped
 	case w.stopped == ReasonInterrupted:
@@ -165,11 +192,20 @@ func (w *worker) judge() (Status, Reason) {
 func (r *Run) claimLocked(now time.Duration, w *worker) *attempt {
 	r.overLocked(now)
 	i, ok := r.m.next()
+	undoing := false
+	if !ok && r.m.rollback != nil {
+		i, ok = r.m.nextUndo()
+		undoing = ok
+	}
 	if !ok {
 		r.releaseLocked(w)
 		return nil
 	}
-	r.m.apply(fact{kind: factStarted, step: i, at: now})
+	kind := factStarted
+	if undoing {
+		kind = factUndoStarted
+	}
+	r.applyLocked(fact{kind: kind, step: i, at: now})
 	if w.attempt == nil {
 		if w.next = r.busy; w.next != nil {
 			w.next.prev = w
@@ -177,7 +213,7 @@ func (r *Run) claimLocked(now time.Duration, w *worker) *attempt {
 		r.busy = w
 		r.live++
 	}
-	w.attempt, w.stopped = r.attemptLocked(i, r.m.steps[i].start), ReasonNone
+	w.attempt, w.stopped = r.attemptLocked(i, undoing), ReasonNone
 	if w.killAt = w.attempt.deadline() + r.config.Grace; w.killAt < r.nextKill {
 		r.nextKill = w.killAt
 	}
@@ -190,11 +226,13 @@ func (r *Run) helperLocked() *worker {
 		return nil
 	}
 	if _, ok := r.m.next(); !ok {
-		return nil
+		if _, ok := r.m.nextUndo(); !ok {
+			return nil
+		}
 	}
 	r.helping = true
 	if r.idle == nil {
-		r.idle = r.executor.pool.take(r.m.open)
+		r.idle = r.executor.pool.take(max(1, r.m.open))
 	}
 	w := r.idle
 	r.idle, w.next = w.next, nil
@@ -227,14 +265,22 @@ func (r *Run) unlinkLocked(w *worker) {
 
 // attemptLocked makes the attempt of a step. Attempts are made some at a time, but never used twice: a handler may
 // keep its context.
-func (r *Run) attemptLocked(i int32, start time.Duration) *attempt {
+func (r *Run) attemptLocked(i int32, undoing bool) *attempt {
 	if len(r.slab) == 0 {
-		r.slab = make([]attempt, min(64, r.m.open))
+		r.slab = make([]attempt, max(1, min(64, r.m.open)))
 	}
 	a := &r.slab[0]
 	r.slab = r.slab[1:]
-	a.run, a.step, a.start = r, i, start
-	a.req = actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: 1, Conductor: a}
+	s := &r.m.steps[i]
+	a.run, a.step, a.start = r, i, s.since
+	a.req = actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: int(s.tries), Conductor: a}
+	if undoing {
+		u := &r.m.rollback.steps[i]
+		a.undoing, a.start, a.doubtful = true, u.start, u.former == Unknown
+		if r.undos != nil {
+			a.undo = r.undos[i]
+		}
+	}
 	return a
 }
 
@@ -249,7 +295,7 @@ func (r *Run) spawn(helper *worker) {
 // of them would still be started. A step whose time is up has been told already.
 func (r *Run) stopLocked(reason Reason, now time.Duration) {
 	for w := r.busy; w != nil; w = w.next {
-		spared := reason != ReasonInterrupted && r.info[w.attempt.step].traits&always != 0
+		spared := reason != ReasonInterrupted && !w.attempt.undoing && r.info[w.attempt.step].traits&always != 0
 		if spared || w.stopped != ReasonNone || now >= w.attempt.deadline() {
 			continue
 		}

@@ -113,7 +113,7 @@ func (h *handler) DryRun(_ context.Context, req *actions.Request) (*actions.Prev
 	case "dry panics":
 		panic("dry")
 	}
-	return &actions.Preview{Verified: true}, nil
+	return &actions.Preview{Verdict: actions.Verified}, nil
 }
 
 func (h *handler) Probe(_ context.Context, req *actions.Request) (actions.Outcome, error) {
@@ -140,16 +140,16 @@ func (h *handler) Probe(_ context.Context, req *actions.Request) (actions.Outcom
 	return actions.OutcomeDidNotHappen, nil
 }
 
-func (h *handler) Footprint(context.Context, *actions.Request) ([]schema.Target, error) {
+func (h *handler) Footprint(context.Context, *actions.Request) ([]actions.Touch, error) {
 	switch h.breaks {
 	case "footprint error":
 		return nil, errors.New("no footprint")
 	case "footprint effect":
 		h.effects.Add(1)
 	case "footprint name":
-		return []schema.Target{{Kind: "Pod"}}, nil
+		return []actions.Touch{{Target: schema.Target{Kind: "Pod"}}}, nil
 	}
-	return []schema.Target{{Kind: "Pod", Name: "p"}}, nil
+	return []actions.Touch{{Target: schema.Target{Kind: "Pod", Name: "p"}}}, nil
 }
 
 func caseOf(h *handler) Case {

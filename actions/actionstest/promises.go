@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
-	"github.com/remedykit/remedy/schema"
 )
 
 func succeeds(tb testing.TB, c Case) {
@@ -189,7 +188,7 @@ func footprints(tb testing.TB, c Case) {
 		return
 	}
 	before := c.Effects()
-	targets, ok, err := call(tb, c, "Footprint", func() ([]schema.Target, error) {
+	targets, ok, err := call(tb, c, "Footprint", func() ([]actions.Touch, error) {
 		return f.Footprint(context.Background(), c.request("footprint", &conductor{}))
 	})
 	if ok && err != nil {

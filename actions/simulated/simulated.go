@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,12 +24,15 @@ type Options struct {
 	// Fail is asked when a step has waited its time. A non-nil error fails the step, which then had no effect. Defaults
 	// to no failures. It is called from several goroutines at once.
 	Fail func(req *actions.Request) error
+	// FailUndo is asked likewise when a step's effect is to be taken back. Defaults to no failures.
+	FailUndo func(req *actions.Request) error
 }
 
 // A Simulator makes handlers and keeps what they did. It is safe for concurrent use.
 type Simulator struct {
-	scale float64
-	fail  func(req *actions.Request) error
+	scale    float64
+	fail     func(req *actions.Request) error
+	failUndo func(req *actions.Request) error
 
 	mu      sync.Mutex
 	effects []Effect // in the order in which they ended
@@ -39,7 +43,7 @@ func New(o Options) *Simulator {
 	if o.Scale == 0 {
 		o.Scale = 1
 	}
-	return &Simulator{scale: o.Scale, fail: o.Fail}
+	return &Simulator{scale: o.Scale, fail: o.Fail, failUndo: o.FailUndo}
 }
 
 // An Effect is what a handler would have done. A step that failed or was stopped had none.
@@ -47,14 +51,18 @@ type Effect struct {
 	Run, Step, Action string
 	Attempt           int
 	Begun, Ended      time.Time
+	// Undone is when it was taken back; zero when it was not.
+	Undone time.Time
 }
 
-// Handlers returns a handler for every action of a registry. They can dry-run, and they can be asked whether their
-// effect happened.
+// Handlers returns a handler for every action of a registry. They begin just before their effect, can dry-run, can be
+// asked whether their effect happened, and undo it where the Spec says that it can be undone.
 func (s *Simulator) Handlers(reg *actions.Registry) actions.Handlers {
 	all := make(actions.Handlers, len(reg.Specs()))
 	for _, spec := range reg.Specs() {
-		all[spec.Name] = handler{s}
+		if all[spec.Name] = (handler{s}); spec.Reversible() {
+			all[spec.Name] = reversible{handler{s}}
+		}
 	}
 	return all
 }
@@ -68,19 +76,44 @@ func (s *Simulator) Effects() []Effect {
 
 type handler struct{ s *Simulator }
 
+// reversible is a handler of an action that can be undone.
+type reversible struct{ handler }
+
 var (
-	_ actions.DryRunner = handler{}
-	_ actions.Prober    = handler{}
+	_ actions.DryRunner   = handler{}
+	_ actions.Prober      = handler{}
+	_ actions.Beginner    = handler{}
+	_ actions.Compensator = reversible{}
 )
+
+// BeginsItself is true: a step that fails or is stopped while it waits has not begun.
+func (h handler) BeginsItself() bool { return true }
 
 // Execute waits. A context that ends stops it at once and without effect.
 func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	begun := time.Now()
-	if err := wait(ctx, h.s.scaled(req.Expected)); err != nil {
+	begun, d := time.Now(), h.s.scaled(req.Expected)
+	undo := &actions.Undo{Summary: "undo the simulated " + req.Action}
+	deadline, ok := ctx.Deadline()
+	tight := ok && d > 0 && deadline.Sub(begun) < d+late // it could not begin any more when its time has passed
+	if tight {
+		if err := wait(ctx, max(0, deadline.Sub(begun)-2*late)); err != nil {
+			return nil, fmt.Errorf("simulated %s: %w", req.Action, err)
+		}
+		if err := req.Begin(ctx, undo); err != nil {
+			return nil, err
+		}
+		d -= time.Since(begun)
+	}
+	if err := wait(ctx, d); err != nil {
 		return nil, fmt.Errorf("simulated %s: %w", req.Action, err)
 	}
 	if h.s.fail != nil {
 		if err := h.s.fail(req); err != nil {
+			return nil, err
+		}
+	}
+	if !tight {
+		if err := req.Begin(ctx, undo); err != nil {
 			return nil, err
 		}
 	}
@@ -97,10 +130,42 @@ func (h handler) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 		return nil, fmt.Errorf("simulated %s: %w", req.Action, context.Cause(ctx))
 	}
 	change := "simulated " + req.Action
-	if req.Target.Name != "" {
-		change += " of " + req.Target.String()
+	if req.Target.Name == "" {
+		return &actions.Preview{Change: []string{change}}, nil
 	}
+	change += " of " + req.Target.String()
+	var steps []string
+	if object, ok := req.World().Object(req.Target); ok {
+		if steps, ok = object[touchedBy].([]string); ok {
+			change += ", after " + strings.Join(steps, ", ")
+		}
+	}
+	req.World().Predict(req.Target, map[string]any{touchedBy: append(slices.Clone(steps), req.Step)})
 	return &actions.Preview{Change: []string{change}}, nil
+}
+
+// touchedBy is the field of a predicted object that lists the steps which would have touched it.
+const touchedBy = "simulated"
+
+// Compensate waits as long as the step did, and marks its effect as undone. That another process's effect is undone is
+// taken for granted.
+func (h reversible) Compensate(ctx context.Context, req *actions.Request, _ *actions.Undo) error {
+	if err := wait(ctx, h.s.scaled(req.Expected)); err != nil {
+		return fmt.Errorf("simulated undo of %s: %w", req.Action, err)
+	}
+	if h.s.failUndo != nil {
+		if err := h.s.failUndo(req); err != nil {
+			return err
+		}
+	}
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	for i := range h.s.effects {
+		if e := &h.s.effects[i]; e.Run == req.Run && e.Step == req.Step && e.Undone.IsZero() {
+			e.Undone = time.Now()
+		}
+	}
+	return nil
 }
 
 // Probe knows what this Simulator did. Whatever another process began ended with it, so it did not happen.

@@ -51,7 +51,9 @@ type BrokenError struct {
 	What string
 }
 
-func (e *BrokenError) Error() string { return fmt.Sprintf("record %d of run %s %s", e.Seq, e.Run, e.What) }
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("record %d of run %s %s", e.Seq, e.Run, e.What)
+}
 
 // Verify checks the chain of a run's records from the first on. The error is a [*BrokenError] that names the first record
 // which was changed, is missing or is out of order. It cannot see that records were cut off the end.
