@@ -35,7 +35,10 @@ func (w *World) Predict(t schema.Target, object map[string]any) {
 	if w.objects == nil {
 		w.objects = map[schema.Target]map[string]any{}
 	}
-	w.objects[t] = clone(object).(map[string]any)
+	if object != nil {
+		object = clone(object).(map[string]any)
+	}
+	w.objects[t] = object
 }
 
 // World is what earlier steps of a dry run would have left; nil outside of a dry run.

@@ -164,7 +164,7 @@ func TestEventsAndReportsAreWrittenAsTheCommandLinePrintsThem(t *testing.T) {
 	_, report := run(t, executor.Config{Handlers: handle(failing("a"))}, "a fix ~1s", "b fix <- a")
 	b, err = json.Marshal(report)
 	require.NoError(t, err)
-	require.JSONEq(t, fmt.Sprintf(`{"run":%q,"status":"failed","digest":%q,"makespanSeconds":1,"rollback":[],"irreversible":["a"],"steps":[
+	require.JSONEq(t, fmt.Sprintf(`{"run":%q,"status":"failed","digest":%q,"makespanSeconds":1,"rollback":[],"steps":[
 		{"id":"a","number":1,"status":"failed","reason":"handlerError","cause":"","attempts":1,"startedAt":"2000-01-01T00:00:00Z","endedAt":"2000-01-01T00:00:01Z"},
 		{"id":"b","number":2,"status":"blocked","reason":"dependencyNotSucceeded","cause":"a","attempts":0,"startedAt":null,"endedAt":"2000-01-01T00:00:01Z"}]}`,
 		report.Run(), report.Plan().Digest()), string(b))

@@ -267,12 +267,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Status Status `json:"status"`
 		Reason Reason `json:"reason"`
 	}
-	rollback, irreversible := []undo{}, []string{}
+	rollback := []undo{}
 	for _, i := range r.undone {
 		rollback = append(rollback, undo{r.plan.Step(int(i)).ID(), r.steps[i].status, r.steps[i].reason})
-	}
-	for _, i := range r.left {
-		irreversible = append(irreversible, r.plan.Step(int(i)).ID())
 	}
 	steps := make([]step, 0, len(r.steps))
 	for s := range r.Steps() {
@@ -292,9 +289,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Makespan float64   `json:"makespanSeconds"`
 		Steps    []step    `json:"steps"`
 		Rollback []undo    `json:"rollback"`
-		// Irreversible are steps that took, or may have taken, an effect which nobody can take back, where a rollback tried.
-		Irreversible []string `json:"irreversible,omitempty"`
-	}{r.run, r.status, r.plan.Digest(), r.makespan.Seconds(), steps, rollback, irreversible})
+	}{r.run, r.status, r.plan.Digest(), r.makespan.Seconds(), steps, rollback})
 }
 
 // String is a short table for people.

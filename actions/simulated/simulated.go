@@ -94,9 +94,10 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	begun, d := time.Now(), h.s.scaled(req.Expected)
 	undo := &actions.Undo{Summary: "undo the simulated " + req.Action}
 	deadline, ok := ctx.Deadline()
-	tight := ok && d > 0 && deadline.Sub(begun) < d+late // it could not begin any more when its time has passed
+	left := deadline.Sub(begun)
+	tight := ok && d > 0 && left > d-late && left < d+late // it could not begin any more when its time has passed
 	if tight {
-		if err := wait(ctx, max(0, deadline.Sub(begun)-2*late)); err != nil {
+		if err := wait(ctx, max(0, left-2*late)); err != nil {
 			return nil, fmt.Errorf("simulated %s: %w", req.Action, err)
 		}
 		if err := req.Begin(ctx, undo); err != nil {

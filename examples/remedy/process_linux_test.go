@@ -46,7 +46,7 @@ func TestSignalsInterruptARun(t *testing.T) {
 		cmd.Wait()
 		require.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
 		require.Contains(t, string(rest), "run x interrupted after ")
-		require.Contains(t, string(rest), "(rec-001 collect_diagnostics) unknown: interrupted")
+		require.Contains(t, string(rest), "(rec-001 collect_diagnostics) cancelled after")
 		require.Contains(t, stderr.String(), "interrupted: waiting for what runs")
 	}
 }

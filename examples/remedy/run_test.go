@@ -271,7 +271,7 @@ func TestInterruptEndsTheRunAndSaysWhatRan(t *testing.T) {
 			}
 			require.Equal(t, "interrupted: waiting for what runs; interrupt again to end at once\n", r.stderr)
 			require.Contains(t, r.stdout, "run x interrupted after 45s: ")
-			require.Contains(t, r.stdout, "\n  step 1 (rec-001 collect_diagnostics) unknown: interrupted")
+			require.Contains(t, r.stdout, "step 1 (rec-001 collect_diagnostics) cancelled after 45s, interrupted")
 			require.NotContains(t, r.stdout, "\n  step 2 (rec-002", "it had succeeded")
 			require.True(t, strings.HasSuffix(r.stdout, "  nothing was rolled back\n"))
 		})

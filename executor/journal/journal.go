@@ -9,7 +9,8 @@ import (
 
 // A Journal keeps the records of runs. It is safe for concurrent use, also of the same run.
 type Journal interface {
-	// Append keeps records of one run, all or none, and returns when they are durable. The first record's Seq must be one
+	// Append keeps records of one run, and returns when they are durable; all or none, but that a crash may keep the first of
+	// them. The first record's Seq must be one
 	// more than that of the run's last record (1 for a new run), its Epoch not lower; within records Seq counts up and
 	// Epoch stays. Otherwise the error wraps ErrConflict. A raised Epoch takes the run over; where a journal can tell
 	// that the writer of the old epoch is alive it refuses with ErrHeld.
