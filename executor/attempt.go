@@ -95,11 +95,11 @@ func (a *attempt) mayHaveBegun() bool {
 	return a.begun.Load() || !a.handler().begins && a.withheld == nil
 }
 
-// deadline is when the step's time is up, whatever attempt this is; the undo of a step has as much time.
+// deadline is when the attempt's time is up; the undo of a step has as much time.
 func (a *attempt) deadline() time.Duration { return a.start + a.run.info[a.step].timeout }
 
 // Deadline is the start of the step plus its time-out.
-func (a *attempt) Deadline() (time.Time, bool) { return a.run.startedAt.Add(a.deadline()), true }
+func (a *attempt) Deadline() (time.Time, bool) { return a.run.base.Add(a.deadline()), true }
 
 // watchLocked arms the timer. It returns nil when the context has ended.
 func (a *attempt) watchLocked() *watch {

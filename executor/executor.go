@@ -268,6 +268,7 @@ func (e *Executor) adopt(ctx context.Context, plan *dag.Plan, o RunOptions, reco
 // open writes the first record of a run, and what its dry run refused.
 func (r *Run) open(refused *Rehearsal) error {
 	r.startedAt = time.Now()
+	r.base = r.startedAt
 	if r.ledger != nil {
 		b, err := r.beginning()
 		if err != nil {

@@ -67,7 +67,7 @@ const planGate int32 = -1
 // A stepState is 40 bytes, so that what a transition touches of a step shares a cache line.
 type stepState struct {
 	start, end time.Duration
-	since      time.Duration // what its time-out counts from
+	since      time.Duration // the latest attempt, from which its time-out counts
 	unmet      int32         // dependencies that are not settled
 	cause      int32         // the step that kept this one from running, -1 for none
 	flags      uint16
@@ -249,8 +249,9 @@ func (m *machine) apply(f fact) {
 			m.undelay(f.step)
 		}
 		if s.flags&started == 0 {
-			s.start, s.since = f.at, f.at
+			s.start = f.at
 		}
+		s.since = f.at
 		s.status = Running
 		s.tries++
 		m.ready.remove(m.info[f.step].rank)

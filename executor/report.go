@@ -59,6 +59,11 @@ func (r *Run) reportLocked(live bool) *Report {
 		for i := range rep.steps {
 			rep.makespan = max(rep.makespan, rep.steps[i].end)
 		}
+		if b := r.m.rollback; b != nil {
+			for i := range b.steps {
+				rep.makespan = max(rep.makespan, b.steps[i].end)
+			}
+		}
 	} else {
 		rep.makespan = r.now()
 	}
@@ -113,7 +118,7 @@ func (r *Report) Status() RunStatus { return r.status }
 // StartedAt is when the run started.
 func (r *Report) StartedAt() time.Time { return r.startedAt }
 
-// Makespan is how long the run took from its start to the end of its last step, or has taken so far.
+// Makespan is how long the run took from its start to the end of its last step or undo, or has taken so far.
 func (r *Report) Makespan() time.Duration { return r.makespan }
 
 // Waiting are the requests that wait for an answer, in plan order, the plan's own first. They must not be changed.

@@ -359,7 +359,7 @@ func (e *Executor) resume(ctx context.Context, plan *dag.Plan, o RunOptions, rec
 	}
 	// Wall time counts for people; the run's own clock stood while no process had the run.
 	now := max(time.Since(r.startedAt), r.m.now)
-	r.startedAt = time.Now().Add(-now)
+	r.base = time.Now().Add(-now)
 	r.m.rules = e.config.rules()
 	r.m.rules.early, r.m.rules.limit = b.Early, max(r.m.rules.limit, 0)
 	r.resumed, r.stale = true, e.config.StillWanted != nil

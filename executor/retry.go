@@ -25,9 +25,9 @@ type delay struct {
 }
 
 // backoff is the wait after an attempt that failed with an error that may pass; ok is false when there is no other
-// attempt. Where an effect may have been sent nobody tries again blindly, and an attempt that could not begin before
-// the step's time is up is none.
-func (m *machine) backoff(i int32, at time.Duration, begun bool, after time.Duration) (wait time.Duration, ok bool) {
+// attempt. Where an effect may have been sent nobody tries again blindly. Each attempt has the step's time-out, so that a
+// step takes that many times as long at most; a wait that is longer than it is not waited.
+func (m *machine) backoff(i int32, begun bool, after time.Duration) (wait time.Duration, ok bool) {
 	s, info := &m.steps[i], &m.info[i]
 	if int(s.tries) > m.retries || m.halted != ReasonNone || begun && info.traits&mutating != 0 {
 		return 0, false
@@ -36,7 +36,7 @@ func (m *machine) backoff(i int32, at time.Duration, begun bool, after time.Dura
 		return 0, false
 	}
 	wait = max(min(firstBackoff<<min(s.tries-1, 16), maxBackoff), after)
-	return wait, wait < s.since+info.timeout-at
+	return wait, wait <= info.timeout
 }
 
 // retry puts a step whose attempt ended aside until its next one. It holds no slot, but keeps its group of writers.

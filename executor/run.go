@@ -30,6 +30,7 @@ type Run struct {
 	careful   bool     // an effect has to ask before it is sent
 	ctx       context.Context
 	startedAt time.Time
+	base      time.Time // from which the clock of this process counts; startedAt but for a resumed run
 	wake      chan struct{} // holds one token; ends the supervisor's wait
 	done      chan struct{} // closed when the run has finished and final is set
 	final     *Report       // set before done is closed
@@ -151,6 +152,7 @@ func (r *Run) start() {
 		kind = EventRunResumed
 	} else if r.ledger == nil {
 		r.startedAt = time.Now()
+		r.base = r.startedAt
 	}
 	r.tellLocked(news{Event: Event{Kind: kind, Status: string(RunRunning)}}, r.m.now)
 	for i := range r.m.steps {
@@ -234,7 +236,7 @@ func (r *Run) Wait(ctx context.Context) (*Report, error) {
 }
 
 // now is the time since the start of the run; it reads only the monotonic clock.
-func (r *Run) now() time.Duration { return time.Since(r.startedAt) }
+func (r *Run) now() time.Duration { return time.Since(r.base) }
 
 // cancel is Executor.Cancel for one run.
 func (r *Run) cancel(reason string) error {

@@ -170,7 +170,7 @@ func (s *simulation) take(f fact) {
 		}
 		return
 	case factEnded:
-		wait, again := s.m.backoff(f.step, f.at, false, 0)
+		wait, again := s.m.backoff(f.step, false, 0)
 		if s.m.steps[f.step].status == Running && f.reason == ReasonHandlerError && s.fail[f.step] > 0 && again {
 			f.kind, f.until = factRetry, later(f.at, wait)
 			s.m.apply(f)

@@ -116,7 +116,7 @@ func (r *Run) endLocked(w *worker) {
 	}
 	f := fact{kind: factEnded, step: a.step, at: w.endedAt, status: status, reason: reason, begun: a.mayHaveBegun(), harmless: a.harmless()}
 	if status == Failed && w.said.transient {
-		if wait, ok := r.m.backoff(a.step, w.endedAt, f.begun, w.said.after); ok {
+		if wait, ok := r.m.backoff(a.step, f.begun, w.said.after); ok {
 			f.kind, f.until = factRetry, w.endedAt+r.jitter(wait, w.said.after)
 		}
 	}

@@ -67,8 +67,11 @@ func (t *textLines) Observe(e executor.Event) {
 	if t.closed {
 		return
 	}
-	if e.Kind == executor.EventRunStarted {
+	if t.startedAt == nil {
 		t.start, t.startedAt, t.askedAt = e.Time, map[string]time.Time{}, map[string]time.Time{}
+		if !t.l.began.IsZero() {
+			t.start = t.l.began
+		}
 	}
 	fmt.Fprintf(t.w, "T+%-7s %s\n", short(e.Time.Sub(t.start)), printable(t.text(e)))
 }
@@ -88,6 +91,21 @@ func (t *textLines) text(e executor.Event) string {
 	case executor.EventStepStarted:
 		t.startedAt[e.Step] = e.Time
 		return fmt.Sprintf("%s started, about %s", who, short(scaled(t.l.plan.Step(i).Duration(), t.scale)))
+	case executor.EventRunResumed:
+		return fmt.Sprintf("run %s goes on%s", e.Run, speed(t.scale))
+	case executor.EventRetryScheduled:
+		return who + " will be tried again after attempt " + strconv.Itoa(e.Attempt) + colon(e.Message)
+	case executor.EventRollbackStarted:
+		return "the rollback began"
+	case executor.EventUndoStarted:
+		return who + " is being undone"
+	case executor.EventUndoFinished:
+		if e.Reason == executor.ReasonUndone.String() {
+			return who + " was undone"
+		}
+		return who + " was not undone: " + words(e.Reason) + colon(e.Message)
+	case executor.EventRollbackFinished:
+		return "the rollback ended: " + words(e.Status)
 	case executor.EventStepFinished:
 		text := who + " " + words(e.Status)
 		if at, ok := t.startedAt[e.Step]; ok {

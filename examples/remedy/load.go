@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -129,6 +130,7 @@ type loaded struct {
 	gates    *approval.Gates
 	policy   *approval.Policy
 	registry *actions.Registry
+	began    time.Time // of a run of the journal, else zero
 }
 
 // load reads a plan for a command that needs a valid one. It prints the problems of an invalid one to standard error.

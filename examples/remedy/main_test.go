@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,14 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	time.Local = time.UTC
-	os.Exit(m.Run())
+	state, err := os.MkdirTemp("", "remedy-test-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_STATE_HOME", state)
+	code := m.Run()
+	os.RemoveAll(state)
+	os.Exit(code)
 }
 
 type result struct {
@@ -32,6 +40,13 @@ type result struct {
 
 // remedy runs a command line in this process.
 func remedy(ctx context.Context, stdin io.Reader, args ...string) result {
+	if len(args) > 0 && args[0] == "run" && !slices.Contains(args, "--journal") && !slices.Contains(args, "--help") {
+		dir, err := os.MkdirTemp(os.Getenv("XDG_STATE_HOME"), "journal-") // tests share ids of runs
+		if err != nil {
+			panic(err)
+		}
+		args = append(slices.Clone(args), "--journal", dir)
+	}
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, args, stdin, &stdout, &stderr)
 	return result{code, stdout.String(), stderr.String()}

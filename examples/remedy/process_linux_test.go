@@ -20,7 +20,7 @@ import (
 // program is the program in a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "REMEDY_TEST_MAIN=1", "TERM=xterm-256color", "NO_COLOR=")
+	cmd.Env = append(os.Environ(), "REMEDY_TEST_MAIN=1", "XDG_STATE_HOME="+t.TempDir(), "TERM=xterm-256color", "NO_COLOR=")
 	return cmd
 }
 

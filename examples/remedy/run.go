@@ -31,10 +31,30 @@ const (
 
 type runFlags struct {
 	planFlags
+	conductFlags
+	id     string
+	dryRun bool
+}
+
+// conductFlags say how a run is conducted; run, resume and rollback have them.
+type conductFlags struct {
 	scheduleFlags
-	handlers, id, approve, by string
-	timeScale                 float64
-	yes                       bool
+	journalFlags
+	handlers, approve, by, rollback string
+	timeScale                       float64
+	yes                             bool
+}
+
+func (f *conductFlags) add(cmd *cobra.Command) {
+	f.scheduleFlags.add(cmd)
+	f.journalFlags.add(cmd)
+	s := cmd.Flags()
+	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated (required)")
+	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto or deny; terminal on a terminal, else nobody")
+	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
+	s.StringVar(&f.rollback, "rollback", "automatic", "what becomes of a failed run: automatic, manual (see show) or none")
+	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s; time-outs stay as they are")
+	s.BoolVar(&f.yes, "yes", false, "allow --approve auto with handlers that are not simulated")
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -48,28 +68,27 @@ line and the report last with -o json.
 Gates are asked at the terminal when there is one. Elsewhere they stay pending unless --approve says more, and the run
 is parked when nothing else is left to do. ctrl-C interrupts: nothing new starts, and what runs is told to end.
 
+Before the first effect a dry run of the whole plan is made; --dry-run makes no more than that. What happens is kept in a
+journal: a run that was parked, interrupted or killed goes on with remedy resume. A run that fails is rolled back.
+
 Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parked, 130 interrupted.`,
 		Example: `  remedy run plan.json --handlers simulated --confidence 0.725
   remedy run plan.json --handlers simulated --approve auto --time-scale 0.02
-  remedy run plan.json --handlers simulated --approve auto -o json | jq -c .report.status`,
+  remedy run plan.json --handlers simulated --approve auto -o json | jq -c .report.status
+  remedy run plan.json --handlers simulated --dry-run`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runPlan(cmd, &f, args[0]) },
 	}
 	f.planFlags.add(cmd)
-	f.scheduleFlags.add(cmd)
-	s := cmd.Flags()
-	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated (required)")
-	s.StringVar(&f.id, "id", "", "id of the run; a new one without it")
-	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto or deny; terminal on a terminal, else nobody")
-	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
-	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s; time-outs stay as they are")
-	s.BoolVar(&f.yes, "yes", false, "allow --approve auto with handlers that are not simulated")
+	f.conductFlags.add(cmd)
+	cmd.Flags().StringVar(&f.id, "id", "", "id of the run; a new one without it")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what every step would do, and do nothing")
 	return cmd
 }
 
 // config checks the flags and makes of them all of a Config but its Policy and Observers.
-func (a *app) config(f *runFlags, file string) (executor.Config, error) {
-	var c executor.Config
+func (a *app) config(f *conductFlags, file string) (executor.Config, error) {
+	c := executor.Config{DryRunFirst: true}
 	switch f.handlers {
 	case "simulated":
 		c.Handlers = simulated.New(simulated.Options{Scale: f.timeScale}).Handlers(actions.Canonical())
@@ -83,6 +102,11 @@ func (a *app) config(f *runFlags, file string) (executor.Config, error) {
 	}
 	if err := f.scheduleFlags.apply(&c); err != nil {
 		return c, err
+	}
+	strategy, ok := map[string]executor.RollbackStrategy{
+		"automatic": executor.RollbackAutomatic, "manual": executor.RollbackManual, "none": executor.RollbackNone}[f.rollback]
+	if c.Rollback = strategy; !ok {
+		return c, fmt.Errorf("--rollback %s: it is automatic, manual or none", f.rollback)
 	}
 	switch f.approve {
 	case "auto":
@@ -110,7 +134,7 @@ func (a *app) config(f *runFlags, file string) (executor.Config, error) {
 }
 
 // identity is who answers at the terminal.
-func (f *runFlags) identity() (string, error) {
+func (f *conductFlags) identity() (string, error) {
 	by := f.by
 	if u, err := user.Current(); by == "" && err == nil {
 		by = u.Username
@@ -147,7 +171,7 @@ type progress interface {
 }
 
 func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
-	config, err := a.config(f, file)
+	config, err := a.config(&f.conductFlags, file)
 	if err != nil {
 		return usage(cmd, "%w", err)
 	}
@@ -155,7 +179,24 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	config.Policy = l.policy
+	options := executor.RunOptions{ID: f.id, Author: author, Confidence: f.confidence.Confidence}
+	if f.dryRun {
+		return a.rehearse(cmd.Context(), config, l, options)
+	}
+	return a.conduct(cmd, &f.conductFlags, config, l, func(ctx context.Context, ex *executor.Executor) (*executor.Run, error) {
+		return ex.Start(ctx, l.plan, options)
+	})
+}
+
+// conduct conducts a run to its end, or until it is parked, and shows it.
+func (a *app) conduct(cmd *cobra.Command, f *conductFlags, config executor.Config, l *loaded,
+	start func(ctx context.Context, ex *executor.Executor) (*executor.Run, error)) error {
+	files, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	config.Journal, config.Policy = files, l.policy
 	show := a.progress(l, f)
 	config.Observers = []executor.Observer{show}
 	if f.approve == "terminal" {
@@ -165,9 +206,8 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 	if err != nil {
 		return err
 	}
-	ctx, end := context.WithCancel(cmd.Context())
-	defer end() // a parked run ends with the program
-	run, err := ex.Start(ctx, l.plan, executor.RunOptions{ID: f.id, Author: author, Confidence: f.confidence.Confidence})
+	ctx := cmd.Context() // a parked run ends with the program, and is not interrupted: it waits in the journal
+	run, err := start(ctx, ex)
 	if err != nil {
 		return err
 	}
@@ -208,7 +248,7 @@ func (a *app) askAside(ask approval.Approver, show progress) approval.Approver {
 	})
 }
 
-func (a *app) progress(l *loaded, f *runFlags) progress {
+func (a *app) progress(l *loaded, f *conductFlags) progress {
 	switch {
 	case a.json():
 		return &jsonLines{w: a.stdout}
@@ -240,7 +280,7 @@ func (a *app) writeSummary(l *loaded, r *executor.Report) {
 	fmt.Fprintf(a.stdout, "%s: %s\n", line, countsText(counts))
 	for s := range r.Steps() {
 		switch s.Status {
-		case executor.Failed, executor.Rejected, executor.Unknown:
+		case executor.Failed, executor.Rejected, executor.Unknown, executor.RollbackFailed:
 			fmt.Fprintf(a.stdout, "  %s %s\n", title(l.plan.Step(s.Number-1)), why(r, s))
 		}
 	}
@@ -251,10 +291,24 @@ func (a *app) writeSummary(l *loaded, r *executor.Report) {
 		}
 		fmt.Fprintf(a.stdout, "  %s waits for approval: %s\n", who, printable(strings.Join(q.Gate.Reasons, "; ")))
 	}
+	if left := r.Irreversible(); len(left) > 0 && r.Status() != executor.RunParked {
+		fmt.Fprintf(a.stdout, "  cannot be undone: %s\n", strings.Join(left, ", "))
+	}
 	switch r.Status() {
 	case executor.RunParked:
-		fmt.Fprintln(a.stdout, "  nobody is here to decide; run it on a terminal, or with --approve")
+		for _, q := range r.Waiting() {
+			step := "plan"
+			if q.Step != nil {
+				step = q.Step.ID()
+			}
+			fmt.Fprintf(a.stdout, "  to decide: remedy approve %s %s --by NAME, or remedy reject %[1]s %[2]s --by NAME --reason …\n", r.Run(), step)
+		}
+		fmt.Fprintf(a.stdout, "  then: remedy resume %s --handlers …\n", r.Run())
 	case executor.RunInterrupted:
-		fmt.Fprintln(a.stdout, "  nothing was rolled back")
+		fmt.Fprintf(a.stdout, "  nothing was rolled back; it goes on with: remedy resume %s --handlers …\n", r.Run())
+	case executor.RunFailed, executor.RunRejected, executor.RunCancelled, executor.RunRollbackFailed:
+		if plan := r.RollbackPlan(); len(plan) > 0 {
+			fmt.Fprintf(a.stdout, "  %s can be undone: remedy rollback %s --handlers …\n", count(len(plan), "step"), r.Run())
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +13,7 @@ import (
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/actions/simulated"
 	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/dag/render"
 	"github.com/remedykit/remedy/executor"
 )
@@ -46,13 +49,16 @@ func (a *app) simulateCommand() *cobra.Command {
 	var flags planFlags
 	var schedule scheduleFlags
 	var approvalAfter time.Duration
+	var fail, reject []string
 	cmd := &cobra.Command{
 		Use:   "simulate FILE",
 		Short: "Run the schedule on virtual time",
 		Long: `simulate runs the real schedule on virtual time: every step takes what it is expected to take, and every
-gate is approved --approval-after its question.`,
+gate is approved --approval-after its question. --fail ID lets a step fail for good, --fail ID:N lets its first N attempts
+fail as errors that pass; --reject ID rejects its gate. What a failed run did is undone as it would be.`,
 		Example: `  remedy simulate plan.json --confidence 0.725 --approval-after 1m
-  remedy simulate plan.json --approval-after 1m --ask early -o json | jq .makespanSeconds`,
+  remedy simulate plan.json --approval-after 1m --ask early -o json | jq .makespanSeconds
+  remedy simulate plan.json --fail rec-005 -o json | jq -c .rollback`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if approvalAfter < 0 {
@@ -71,8 +77,11 @@ gate is approved --approval-after its question.`,
 			if err != nil {
 				return err
 			}
-			sim, err := ex.Simulate(l.plan, executor.SimulateOptions{
-				Confidence: flags.confidence.Confidence, ApprovalAfter: approvalAfter})
+			options := executor.SimulateOptions{Confidence: flags.confidence.Confidence, ApprovalAfter: approvalAfter, Reject: reject}
+			if options.Fail, err = failures(l.plan, fail, reject); err != nil {
+				return usage(cmd, "%w", err)
+			}
+			sim, err := ex.Simulate(l.plan, options)
 			if err != nil {
 				return failed(err)
 			}
@@ -84,8 +93,41 @@ gate is approved --approval-after its question.`,
 	}
 	flags.add(cmd)
 	schedule.add(cmd)
+	cmd.Flags().StringArrayVar(&fail, "fail", nil, "`ID[:N]` of a step that fails, for good or in its first N attempts; may be repeated")
+	cmd.Flags().StringArrayVar(&reject, "reject", nil, "`ID` of a step whose gate is rejected; may be repeated")
 	cmd.Flags().DurationVar(&approvalAfter, "approval-after", 0, "how long every approval takes, such as 90s")
 	return cmd
+}
+
+// failures reads --fail, and checks the ids of --reject.
+func failures(plan *dag.Plan, fail, reject []string) (map[string]int, error) {
+	known := func(flag, id string) error {
+		if _, ok := plan.Index(id); !ok {
+			return fmt.Errorf("--%s %s: the plan has no step %q", flag, id, id)
+		}
+		return nil
+	}
+	fails := map[string]int{}
+	for _, f := range fail {
+		id, text, some := strings.Cut(f, ":")
+		if err := known("fail", id); err != nil {
+			return nil, err
+		}
+		fails[id] = -1
+		if some {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 0 {
+				return nil, fmt.Errorf("--fail %s: after the colon stands how many attempts fail", f)
+			}
+			fails[id] = n
+		}
+	}
+	for _, id := range reject {
+		if err := known("reject", id); err != nil {
+			return nil, err
+		}
+	}
+	return fails, nil
 }
 
 // outcome is the exit code of a run that ended so.
@@ -134,6 +176,9 @@ func (a *app) writeSimulation(l *loaded, sim *executor.Simulation) error {
 		Status: sim.Status(), Makespan: seconds(sim.Makespan()), Work: seconds(sim.Work),
 		ApprovalWait: seconds(sim.ApprovalWait), ParallelSavings: seconds(sim.ParallelSavings),
 		CriticalPath: []string{}, Rollback: []string{},
+	}
+	for s := range sim.Report.Rollback() {
+		out.Rollback = append(out.Rollback, s.ID)
 	}
 	path, _ := l.plan.CriticalPath()
 	for _, i := range path {

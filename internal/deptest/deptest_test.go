@@ -29,7 +29,7 @@ var forbidden = map[string]string{
 }
 
 // layers are the core packages from the lowest up: each may import those before it only.
-var layers = []string{"schema", "actions", "dag", "dag/render", "approval", "executor"}
+var layers = []string{"schema", "actions", "dag", "dag/render", "approval", "executor/journal", "executor/limits", "executor"}
 
 func list(t *testing.T, format, pkg string) []string {
 	t.Helper()
