@@ -431,15 +431,12 @@ func (r *Run) probe(i int32) {
 		f = fact{kind: factEnded, step: i, at: now, status: Succeeded, reason: ReasonProbed, begun: true}
 	case err == nil && outcome == actions.OutcomeDidNotHappen:
 		f = fact{kind: factRetry, step: i, at: now, until: now}
-	case r.m.halted != ReasonNone || r.m.failed:
+	case r.m.stops(i) != ReasonNone:
 		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, begun: true}
 	}
 	r.applyWithLocked(f, &detail{err: err})
 	if f.kind == factRetry {
 		r.m.apply(fact{kind: factDue, step: i, at: now})
-		if r.m.halted != ReasonNone || r.m.failed && r.info[i].traits&always == 0 {
-			r.m.end(i, now, Cancelled, ReasonRunFailed, r.m.cause)
-		}
 	}
 	helper := r.helperLocked()
 	r.pokeLocked()

@@ -29,14 +29,23 @@ type delay struct {
 // step takes that many times as long at most; a wait that is longer than it is not waited.
 func (m *machine) backoff(i int32, begun bool, after time.Duration) (wait time.Duration, ok bool) {
 	s, info := &m.steps[i], &m.info[i]
-	if int(s.tries) > m.retries || m.halted != ReasonNone || begun && info.traits&mutating != 0 {
-		return 0, false
-	}
-	if stopped := m.onFailure == CancelRunning || info.traits&mutating != 0; m.failed && m.onFailure != IndependentBranches && stopped && info.traits&always == 0 {
+	if int(s.tries) > m.retries || m.stops(i) != ReasonNone || begun && info.traits&mutating != 0 {
 		return 0, false
 	}
 	wait = max(min(firstBackoff<<min(s.tries-1, 16), maxBackoff), after)
 	return wait, wait <= info.timeout
+}
+
+// stops tells why no attempt of a step starts any more; ReasonNone while one does.
+func (m *machine) stops(i int32) Reason {
+	traits := m.info[i].traits
+	switch {
+	case m.halted != ReasonNone && (traits&always == 0 || m.halted == ReasonInterrupted):
+		return m.halted
+	case m.failed && traits&always == 0 && (m.onFailure == CancelRunning || m.onFailure == StopMutating && traits&mutating != 0):
+		return ReasonRunFailed
+	}
+	return ReasonNone
 }
 
 // retry puts a step whose attempt ended aside until its next one. It holds no slot, but keeps its group of writers.
@@ -50,7 +59,14 @@ func (m *machine) retry(f fact) {
 		return cmp.Or(cmp.Compare(a.until, b.until), cmp.Compare(a.step, b.step))
 	})
 	m.delayed = slices.Insert(m.delayed, at, d)
-	m.tell(EventRetryScheduled, f.step, f.at)
+	switch reason := m.stops(f.step); reason {
+	case ReasonNone:
+		m.tell(EventRetryScheduled, f.step, f.at)
+	case ReasonRunFailed:
+		m.end(f.step, f.at, Cancelled, reason, m.cause)
+	default:
+		m.end(f.step, f.at, Cancelled, reason, -1)
+	}
 }
 
 // due makes a step that has waited ready.

@@ -30,7 +30,7 @@ type Run struct {
 	careful   bool     // an effect has to ask before it is sent
 	ctx       context.Context
 	startedAt time.Time
-	base      time.Time // from which the clock of this process counts; startedAt but for a resumed run
+	base      time.Time     // from which the clock of this process counts; startedAt but for a resumed run
 	wake      chan struct{} // holds one token; ends the supervisor's wait
 	done      chan struct{} // closed when the run has finished and final is set
 	final     *Report       // set before done is closed
