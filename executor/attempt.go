@@ -20,17 +20,31 @@ type attempt struct {
 	start time.Duration // since the start of the run
 	step  int32
 
-	undoing  bool          // it takes the effect back
-	doubtful bool          // nobody knows whether there is one
-	undo     *actions.Undo // what Begin was given, or what is to be undone
-	admitted bool          // by the Limits
-	withheld error         // why the effect was not sent
-	locked   func()        // lets go of the lock on the target; nil when there is none
+	undoing bool  // it takes the effect back; set before it starts
+	more    *care // nil for an attempt that needs none
 
 	begun atomic.Bool  // the effect may have been sent
 	phase atomic.Int32 // of the context
 	mu    sync.Mutex   // guards watch
 	watch *watch       // set while open, before phase becomes watched
+}
+
+// care is what only some attempts need: those that begin themselves, ask before their effect, or take it back. It belongs to
+// the attempt's goroutine until the attempt has ended.
+type care struct {
+	doubtful bool          // nobody knows whether there is one
+	admitted bool          // by the Limits
+	undo     *actions.Undo // what Begin was given, or what is to be undone
+	withheld error         // why the effect was not sent
+	locked   func()        // lets go of the lock on the target; nil when there is none
+}
+
+// care returns what the attempt needs beyond the usual.
+func (a *attempt) care() *care {
+	if a.more == nil {
+		a.more = &care{}
+	}
+	return a.more
 }
 
 // The phases of an attempt's context. Nobody waits while it is open; from cancelled on it has ended.
@@ -92,7 +106,7 @@ func (a *attempt) handler() *bound { return a.run.handlers[a.run.info[a.step].ac
 
 // mayHaveBegun tells whether the effect may have been sent: handlers that do not call Begin have begun from the start.
 func (a *attempt) mayHaveBegun() bool {
-	return a.begun.Load() || !a.handler().begins && a.withheld == nil
+	return a.begun.Load() || !a.handler().begins && (a.more == nil || a.more.withheld == nil)
 }
 
 // deadline is when the attempt's time is up; the undo of a step has as much time.

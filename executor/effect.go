@@ -18,7 +18,7 @@ var errObsolete = errors.New("the run is not wanted any more")
 // not begin themselves.
 func (a *attempt) prepare() error {
 	if err := a.lock(); err != nil {
-		a.withheld = err
+		a.care().withheld = err
 		return err
 	}
 	if a.run.careful && !a.handler().begins {
@@ -36,7 +36,7 @@ func (a *attempt) lock() error {
 	if err != nil {
 		return actions.Transient(err)
 	}
-	a.locked = unlock
+	a.care().locked = unlock
 	return nil
 }
 
@@ -53,17 +53,19 @@ func (a *attempt) Begin(ctx context.Context, _ *actions.Request, undo *actions.U
 	}
 	if a.run.careful {
 		if err := a.admit(); err != nil {
-			a.withheld = err
+			a.care().withheld = err
 			return err
 		}
 	}
-	a.undo = undo
+	if undo != nil {
+		a.care().undo = undo
+	}
 	if a.run.ledger == nil && undo == nil {
 		a.begun.Store(true)
 		return nil
 	}
 	if err := a.intend(); err != nil {
-		a.withheld = err
+		a.care().withheld = err
 		return err
 	}
 	return nil
@@ -77,14 +79,15 @@ func (a *attempt) intend() error {
 		r.unlock()
 		return context.Canceled
 	}
-	if a.undo != nil {
+	undo := a.care().undo
+	if undo != nil {
 		if r.undos == nil {
 			r.undos = make([]*actions.Undo, r.plan.Len())
 		}
-		r.undos[a.step] = a.undo
+		r.undos[a.step] = undo
 	}
 	a.begun.Store(true)
-	r.applyWithLocked(fact{kind: factBegun, step: a.step, at: r.now(), harmless: a.harmless()}, &detail{Undo: a.undo})
+	r.applyWithLocked(fact{kind: factBegun, step: a.step, at: r.now(), effect: a.effectMark()}, &detail{Undo: undo})
 	r.unlock()
 	if err := r.flush(); err != nil {
 		a.begun.Store(false)
@@ -93,8 +96,22 @@ func (a *attempt) intend() error {
 	return nil
 }
 
-// harmless tells that a handler which registers undos said that there is nothing to undo.
-func (a *attempt) harmless() bool { return a.handler().begins && a.begun.Load() && a.undo == nil }
+// effectMark is what is known of the effect when the attempt has begun or ended.
+func (a *attempt) effectMark() effectMark {
+	if a.handler().begins {
+		switch {
+		case !a.begun.Load():
+			return notBegun
+		case a.more == nil || a.more.undo == nil: // it said that there is nothing to undo
+			return noTrace
+		}
+		return mayHappened
+	}
+	if a.more != nil && a.more.withheld != nil {
+		return notBegun
+	}
+	return mayHappened
+}
 
 // mayHaveBegunYet is mayHaveBegun for an attempt that goes on.
 func (a *attempt) mayHaveBegunYet() bool { return a.begun.Load() || !a.handler().begins }
@@ -119,7 +136,7 @@ func (a *attempt) admit() error {
 	if err := r.config.Limits.Admit(a, effect); err != nil {
 		return err
 	}
-	a.admitted = true
+	a.care().admitted = true
 	return nil
 }
 
@@ -164,18 +181,19 @@ func (r *Run) wanted(ctx context.Context) error {
 type said struct {
 	transient bool
 	refused   bool // by the Limits
+	obsolete  bool // it is errObsolete
 	drift     bool
 	after     time.Duration
 }
 
 // settle gives back what the attempt held, and asks its error.
 func (a *attempt) settle(err error) (s said) {
-	if a.locked != nil {
-		a.locked()
-		a.locked = nil
+	if c := a.more; c != nil && c.locked != nil {
+		c.locked()
+		c.locked = nil
 	}
-	if a.admitted {
-		a.admitted = false
+	if c := a.more; c != nil && c.admitted {
+		c.admitted = false
 		// A store that fails now must not fail a step that took effect; the next Admit meets the same store.
 		_ = a.run.config.Limits.Ended(context.WithoutCancel(a), a.effect(), a.mayHaveBegun(), err == nil)
 	}
@@ -192,6 +210,7 @@ func (a *attempt) settle(err error) (s said) {
 	}
 	_, s.refused = errors.AsType[*limits.Refusal](err)
 	s.drift = errors.Is(err, actions.ErrDrift)
+	s.obsolete = errors.Is(err, errObsolete)
 	return s
 }
 
@@ -207,7 +226,7 @@ func (a *attempt) compensate() error {
 		return err
 	}
 	h := a.handler()
-	if a.doubtful && h.prober != nil {
+	if a.more.doubtful && h.prober != nil {
 		if outcome, err := h.prober.Probe(a, &a.req); err == nil && outcome == actions.OutcomeDidNotHappen {
 			return nil
 		}
@@ -238,7 +257,7 @@ func (a *attempt) compensateOnce() (err error) {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
-	return a.handler().compensator.Compensate(a, &a.req, a.undo)
+	return a.handler().compensator.Compensate(a, &a.req, a.more.undo)
 }
 
 // endUndoLocked tells the machine how an undo ended.

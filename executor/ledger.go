@@ -168,11 +168,20 @@ func marshal(v any) (out []byte, err error) {
 
 // applyLocked tells the machine a fact, and the journal.
 func (r *Run) applyLocked(f fact) {
-	r.applyWithLocked(f, nil)
+	r.m.apply(f)
+	if r.ledger != nil || r.m.stopping {
+		r.followLocked(f, nil)
+	}
 }
 
+// applyWithLocked is applyLocked with what else the journal is to know.
 func (r *Run) applyWithLocked(f fact, d *detail) {
 	r.m.apply(f)
+	r.followLocked(f, d)
+}
+
+// followLocked does what follows on a fact.
+func (r *Run) followLocked(f fact, d *detail) {
 	if r.ledger != nil && factNames[f.kind] != "" {
 		r.recordLocked(f, d)
 	}
@@ -187,7 +196,7 @@ func (r *Run) recordLocked(f fact, d *detail) {
 	if d == nil {
 		d = &detail{}
 	}
-	d.At, d.Until, d.Begun, d.Harmless, d.Reason = r.m.now, f.until, f.begun, f.harmless, f.reason.String()
+	d.At, d.Until, d.Begun, d.Harmless, d.Reason = r.m.now, f.until, f.effect != notBegun, f.effect == noTrace, f.reason.String()
 	e := entry{kind: factNames[f.kind], data: d, time: r.startedAt.Add(r.m.now)}
 	switch f.kind {
 	case factEnded, factUndoEnded:

@@ -64,12 +64,11 @@ type rules struct {
 // planGate stands for the plan as a whole where a step index is expected.
 const planGate int32 = -1
 
-// A stepState is 40 bytes, so that what a transition touches of a step shares a cache line.
+// A stepState is 32 bytes, so that what a transition touches of a step shares a cache line.
 type stepState struct {
 	start, end time.Duration
-	since      time.Duration // the latest attempt, from which its time-out counts
-	unmet      int32         // dependencies that are not settled
-	cause      int32         // the step that kept this one from running, -1 for none
+	unmet      int32 // dependencies that are not settled
+	cause      int32 // the step that kept this one from running, -1 for none
 	flags      uint16
 	status     Status
 	reason     Reason
@@ -109,7 +108,7 @@ type factKind uint8
 
 const (
 	factStarted      factKind = iota // step
-	factEnded                        // step, status, reason, begun, harmless
+	factEnded                        // step, status, reason, effect
 	factAsked                        // step or planGate
 	factApproved                     // step or planGate
 	factRejected                     // step or planGate, reason
@@ -128,15 +127,23 @@ const (
 
 // A fact is something that happened.
 type fact struct {
-	kind     factKind
-	status   Status
-	reason   Reason
-	begun    bool
-	harmless bool
-	step     int32
-	at       time.Duration
-	until    time.Duration
+	step   int32
+	kind   factKind
+	status Status
+	reason Reason
+	effect effectMark
+	at     time.Duration
+	until  time.Duration
 }
+
+// An effectMark says what is known of the effect of a step that ran.
+type effectMark uint8
+
+const (
+	notBegun    effectMark = iota
+	mayHappened            // it may have been sent
+	noTrace                // it may have been sent, and left nothing to undo
+)
 
 // A transition is what observers are told of: a fact, or a step that ended because of one.
 type transition struct {
@@ -251,7 +258,6 @@ func (m *machine) apply(f fact) {
 		if s.flags&started == 0 {
 			s.start = f.at
 		}
-		s.since = f.at
 		s.status = Running
 		s.tries++
 		m.ready.remove(m.info[f.step].rank)
@@ -268,7 +274,7 @@ func (m *machine) apply(f fact) {
 		if m.groups > 0 {
 			m.letGo(f.step)
 		}
-		if f.begun {
+		if f.effect != notBegun {
 			m.begin(f)
 		}
 		m.end(f.step, f.at, f.status, f.reason, -1)
@@ -341,11 +347,6 @@ func (m *machine) resume(gap time.Duration) {
 	}
 	if m.rollback != nil {
 		m.rollback.began += gap
-	}
-	for i := range m.steps {
-		if s := &m.steps[i]; s.flags&started != 0 && !s.status.Final() {
-			s.since += gap
-		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,10 +32,9 @@ type Report struct {
 
 	planReason Reason // why the plan as a whole was rejected
 	undone     []int32
-	left       []int32
 	undos      []*actions.Undo // nil when there are none
 	undoErrs   []error         // likewise
-	toUndo     []int32
+	info       []stepInfo
 }
 
 // reportLocked makes a Report; live tells that the run goes on, so that nothing may be kept without a copy.
@@ -43,7 +43,7 @@ func (r *Run) reportLocked(live bool) *Report {
 		run: r.id, plan: r.plan, status: r.m.status(), startedAt: r.startedAt, why: r.why,
 		cut: r.m.cut, cause: r.m.cause, steps: r.m.steps, outcomes: r.outcomes, gates: make(map[int32]GateReport, len(r.asks)),
 	}
-	rep.undone, rep.left, rep.toUndo = r.m.undone(), r.m.left(), r.m.toUndo()
+	rep.undone, rep.info = r.m.undone(), r.info
 	rep.undos, rep.undoErrs = r.undos, r.undoErrs
 	if live {
 		rep.steps, rep.outcomes = slices.Clone(rep.steps), slices.Clone(rep.outcomes)
@@ -326,8 +326,13 @@ func (r *Report) Rollback() iter.Seq[StepReport] {
 // succeeded.
 func (r *Report) Irreversible() []string {
 	var ids []string
-	for _, i := range r.left {
-		ids = append(ids, r.plan.Step(int(i)).ID())
+	if r.status == RunSucceeded || r.status == RunSucceededWithWarnings {
+		return nil
+	}
+	for i := range r.steps {
+		if info := &r.info[i]; info.traits&reversible == 0 && r.steps[i].effective(info) {
+			ids = append(ids, r.plan.Step(i).ID())
+		}
 	}
 	return ids
 }
@@ -335,9 +340,18 @@ func (r *Report) Irreversible() []string {
 // RollbackPlan is what [Executor.Rollback] would undo, in about the order in which it would; empty when there is nothing.
 // It can be kept as JSON.
 func (r *Report) RollbackPlan() []Compensation {
+	var order []int
+	for i := range r.steps {
+		if r.steps[i].undoable(&r.info[i]) {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(x, y int) int {
+		return cmp.Or(cmp.Compare(r.steps[y].end, r.steps[x].end), cmp.Compare(y, x))
+	})
 	var plan []Compensation
-	for _, i := range r.toUndo {
-		s := r.plan.Step(int(i))
+	for _, i := range order {
+		s := r.plan.Step(i)
 		c := Compensation{Step: s.ID(), Action: s.Action(), Summary: s.Spec().Undo}
 		if t := s.Target(); t.Name != "" {
 			c.Target = t.String()

@@ -165,7 +165,7 @@ func (f *fold) take(rec *journal.Record) error {
 	if !ok {
 		return fmt.Errorf("its reason %q is unknown: use a newer program", d.Reason)
 	}
-	fa := fact{kind: kind, step: step, at: d.At, until: d.Until, begun: d.Begun, harmless: d.Harmless, status: status, reason: reason}
+	fa := fact{kind: kind, step: step, at: d.At, until: d.Until, effect: mark(d.Begun, d.Harmless), status: status, reason: reason}
 	if err := m.admits(fa); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (f *fold) take(rec *journal.Record) error {
 		}
 	case factEnded:
 		if f.interrupted && (reason == ReasonInterrupted || reason == ReasonAbandoned) {
-			if fa.begun {
+			if fa.effect != notBegun {
 				m.begin(fa)
 				return nil // an intent without an outcome
 			}
@@ -223,6 +223,17 @@ func (f *fold) take(rec *journal.Record) error {
 	m.apply(fa)
 	m.stopping = false
 	return nil
+}
+
+// mark is what a record says of an effect.
+func mark(begun, harmless bool) effectMark {
+	switch {
+	case harmless:
+		return noTrace
+	case begun:
+		return mayHappened
+	}
+	return notBegun
 }
 
 // restoreOutcome keeps what a record says that a handler left.
@@ -426,13 +437,13 @@ func (r *Run) probe(i int32) {
 	f := fact{kind: factDoubted, step: i, at: now}
 	switch {
 	case r.ctx.Err() != nil:
-		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonInterrupted, begun: true}
+		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonInterrupted, effect: mayHappened}
 	case err == nil && outcome == actions.OutcomeHappened:
-		f = fact{kind: factEnded, step: i, at: now, status: Succeeded, reason: ReasonProbed, begun: true}
+		f = fact{kind: factEnded, step: i, at: now, status: Succeeded, reason: ReasonProbed, effect: mayHappened}
 	case err == nil && outcome == actions.OutcomeDidNotHappen:
 		f = fact{kind: factRetry, step: i, at: now, until: now}
 	case r.m.stops(i) != ReasonNone:
-		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, begun: true}
+		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, effect: mayHappened}
 	}
 	r.applyWithLocked(f, &detail{err: err})
 	if f.kind == factRetry {

@@ -107,7 +107,7 @@ func (m *machine) dueAt() time.Duration {
 func (m *machine) begin(f fact) {
 	s := &m.steps[f.step]
 	s.flags |= begun
-	if f.harmless {
+	if f.effect == noTrace {
 		s.flags |= harmless
 	} else {
 		s.flags &^= harmless

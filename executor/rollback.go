@@ -41,18 +41,13 @@ type undoState struct {
 }
 
 // undoable tells whether a step took, or may have taken, an effect that can be taken back.
-func (m *machine) undoable(i int32) bool {
-	s := &m.steps[i]
-	if !m.effective(i) || m.info[i].traits&reversible == 0 || s.flags&harmless != 0 {
-		return false
-	}
-	return s.status != RolledBack
+func (s *stepState) undoable(info *stepInfo) bool {
+	return info.traits&reversible != 0 && s.flags&harmless == 0 && s.status != RolledBack && s.effective(info)
 }
 
 // effective tells whether a step changed something, or may have.
-func (m *machine) effective(i int32) bool {
-	s := &m.steps[i]
-	return m.info[i].traits&mutating != 0 && s.status.Final() && s.flags&started != 0 && (s.status == Succeeded || s.flags&begun != 0)
+func (s *stepState) effective(info *stepInfo) bool {
+	return info.traits&mutating != 0 && s.status.Final() && s.flags&started != 0 && (s.status == Succeeded || s.flags&begun != 0)
 }
 
 // undone are the steps of the rollback in the order in which their undos started, then those that never did.
@@ -70,34 +65,6 @@ func (m *machine) undone() []int32 {
 	return all
 }
 
-// left are the steps that took effect, or may have, and that nobody can take back, when the run did not succeed.
-func (m *machine) left() []int32 {
-	var left []int32
-	if m.ended == RunSucceeded || m.ended == RunSucceededWithWarnings {
-		return nil
-	}
-	for i := range m.steps {
-		if m.effective(int32(i)) && m.info[i].traits&reversible == 0 {
-			left = append(left, int32(i))
-		}
-	}
-	return left
-}
-
-// toUndo are the steps that a rollback would take back, the last to end first.
-func (m *machine) toUndo() []int32 {
-	var all []int32
-	for i := range m.steps {
-		if m.undoable(int32(i)) {
-			all = append(all, int32(i))
-		}
-	}
-	slices.SortFunc(all, func(x, y int32) int {
-		return cmp.Or(cmp.Compare(m.steps[y].end, m.steps[x].end), cmp.Compare(y, x))
-	})
-	return all
-}
-
 // beginRollback begins to undo what can be; nothing happens when nothing can.
 func (m *machine) beginRollback(at time.Duration) {
 	n := len(m.steps)
@@ -108,7 +75,7 @@ func (m *machine) beginRollback(at time.Duration) {
 	for i := range n {
 		b.steps[i].unmet = int32(len(m.graph.Successors(i)))
 		b.before[i] = -1
-		if m.undoable(int32(i)) {
+		if m.steps[i].undoable(&m.info[i]) {
 			b.steps[i] = undoState{unmet: b.steps[i].unmet, phase: undoWaiting, former: m.steps[i].status, formerly: m.steps[i].reason}
 			b.open++
 		}

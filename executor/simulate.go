@@ -122,11 +122,11 @@ func (s *simulation) propose() {
 		}
 		s.m.apply(fact{kind: factStarted, step: i, at: s.now})
 		step := s.m.plan.Step(int(i))
-		end := fact{kind: factEnded, step: i, at: later(s.now, step.Duration()), status: Succeeded, reason: ReasonCompleted, begun: true}
-		if limit := later(s.m.steps[i].since, step.Timeout()); end.at > limit {
-			end.at, end.status, end.reason, end.begun = limit, Failed, ReasonTimeout, false
+		end := fact{kind: factEnded, step: i, at: later(s.now, step.Duration()), status: Succeeded, reason: ReasonCompleted, effect: mayHappened}
+		if limit := later(s.now, step.Timeout()); end.at > limit {
+			end.at, end.status, end.reason, end.effect = limit, Failed, ReasonTimeout, notBegun
 		} else if n := s.fail[i]; n < 0 || n >= int(s.m.steps[i].tries) {
-			end.status, end.reason, end.begun = Failed, ReasonHandlerError, false
+			end.status, end.reason, end.effect = Failed, ReasonHandlerError, notBegun
 		}
 		heap.Push(&s.future, end)
 	}
@@ -223,7 +223,7 @@ func (s *simulation) result() *Simulation {
 	sim := &Simulation{Report: &Report{
 		run: "simulation", plan: m.plan, status: m.status(), startedAt: epoch, makespan: s.now,
 		cut: m.cut, cause: m.cause, steps: m.steps, gates: make(map[int32]GateReport, len(m.gate)),
-		undone: m.undone(), left: m.left(),
+		undone: m.undone(), info: m.info,
 	}}
 	for i := range m.steps {
 		if st := &m.steps[i]; st.flags&started != 0 {

@@ -155,7 +155,7 @@ func (r *Run) killLocked(now time.Duration) {
 			if w.attempt.undoing {
 				r.applyLocked(fact{kind: factUndoEnded, step: step, at: now, status: RollbackFailed, reason: ReasonAbandoned})
 			} else {
-				r.applyLocked(fact{kind: factEnded, step: step, at: now, status: Unknown, reason: ReasonAbandoned, begun: w.attempt.mayHaveBegunYet()})
+				r.applyLocked(fact{kind: factEnded, step: step, at: now, status: Unknown, reason: ReasonAbandoned, effect: mark(w.attempt.mayHaveBegunYet(), false)})
 			}
 		} else {
 			r.nextKill = min(r.nextKill, w.killAt)

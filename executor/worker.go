@@ -114,9 +114,9 @@ func (r *Run) endLocked(w *worker) {
 	if w.end.result != nil || w.end.err != nil {
 		r.noteLocked(a.step, w.end)
 	}
-	f := fact{kind: factEnded, step: a.step, at: w.endedAt, status: status, reason: reason, begun: a.mayHaveBegun(), harmless: a.harmless()}
+	f := fact{kind: factEnded, step: a.step, at: w.endedAt, status: status, reason: reason, effect: a.effectMark()}
 	if status == Failed && w.said.transient {
-		if wait, ok := r.m.backoff(a.step, f.begun, w.said.after); ok {
+		if wait, ok := r.m.backoff(a.step, f.effect != notBegun, w.said.after); ok {
 			f.kind, f.until = factRetry, w.endedAt+r.jitter(wait, w.said.after)
 		}
 	}
@@ -172,9 +172,9 @@ func (w *worker) judge() (Status, Reason) {
 	switch {
 	case panicked:
 		return Failed, ReasonPanic
-	case w.attempt.withheld != nil && w.said.refused:
+	case w.said.refused && w.attempt.care().withheld != nil:
 		return Blocked, ReasonLimit
-	case w.attempt.withheld == errObsolete:
+	case w.said.obsolete:
 		return Cancelled, ReasonObsolete
 	case w.stopped != ReasonNone && !w.attempt.mayHaveBegun():
 		return Cancelled, w.stopped
@@ -272,13 +272,13 @@ func (r *Run) attemptLocked(i int32, undoing bool) *attempt {
 	a := &r.slab[0]
 	r.slab = r.slab[1:]
 	s := &r.m.steps[i]
-	a.run, a.step, a.start = r, i, s.since
+	a.run, a.step, a.start = r, i, r.m.now
 	a.req = actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: int(s.tries), Conductor: a}
 	if undoing {
-		u := &r.m.rollback.steps[i]
-		a.undoing, a.start, a.doubtful = true, u.start, u.former == Unknown
+		c := a.care()
+		a.undoing, c.doubtful = true, r.m.rollback.steps[i].former == Unknown
 		if r.undos != nil {
-			a.undo = r.undos[i]
+			c.undo = r.undos[i]
 		}
 	}
 	return a
