@@ -177,7 +177,8 @@ func isNil(v any) bool {
 	return false
 }
 
-// Start starts a run and returns at once; it never waits for a step, a person or an observer. The run goes on until it
+// Start starts a run, or goes on with one that the journal has, and returns at once; it never waits for a step, a person or
+// an observer, but for the disk of a journal and, with DryRunFirst, for the dry run. The run goes on until it
 // has finished or ctx ends, which interrupts it.
 //
 // The error is for a run that could not be started: no handler for an action, a refused confidence, an ID that another

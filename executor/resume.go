@@ -154,7 +154,10 @@ func (f *fold) take(rec *journal.Record) error {
 			return fmt.Errorf("the plan has no step %q", rec.Step)
 		}
 		step = int32(i)
-	} else if kind != factAsked && kind != factApproved && kind != factRejected && kind != factHalted && kind < factRollback {
+		if kind == factHalted || kind == factRollback || kind == factRollbackOver || kind == factResumed {
+			return errors.New("it names a step")
+		}
+	} else if kind != factAsked && kind != factApproved && kind != factRejected && kind != factHalted && kind < factRollback || kind == factRefused {
 		return errors.New("it names no step")
 	}
 	status, ok := statusOf(d.Status)
@@ -276,6 +279,10 @@ func (m *machine) admits(f fact) error {
 			}
 		case factRollbackOver:
 			if m.rollback == nil {
+				return no()
+			}
+		case factHalted:
+			if f.reason < ReasonRunCancelled {
 				return no()
 			}
 		}
