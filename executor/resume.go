@@ -116,9 +116,8 @@ func (b *beginning) gatesOf(plan *dag.Plan, now *approval.Gates, records []journ
 // A fold makes a run of its records: it tells the machine the facts again.
 type fold struct {
 	r           *Run
-	interrupted bool // a former process was told to end
-	began       bool // anything has
-	resumed     time.Duration
+	interrupted bool      // a former process was told to end
+	began       bool      // anything has
 	finished    RunStatus // what the last record says
 }
 
