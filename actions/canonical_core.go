@@ -17,7 +17,7 @@ func coreActions() []Spec {
 	const category = "core"
 	return []Spec{
 		{
-			Name: "scale_deployment", Category: category, RiskFloor: low, Timeout: 5 * time.Minute,
+			Name: "scale_deployment", Category: category, Idempotent: true, RiskFloor: low, Timeout: 5 * time.Minute,
 			Does: "Sets the size of a deployment through its scale subresource, provided the size is still the one that was read. Refuses when an autoscaler owns the size, unless forced.",
 			Done: "The change is observed, and as many replicas as asked for are up to date and ready.",
 			Undo: "Scales back to the former size, if the size is still the one that was set.",
@@ -45,7 +45,7 @@ func coreActions() []Spec {
 		},
 		{
 			Name: "increase_resources", Aliases: []string{"increase_memory_limit"}, Category: category, Rolls: true,
-			RiskFloor: low, Timeout: 10 * time.Minute,
+			Idempotent: true, RiskFloor: low, Timeout: 10 * time.Minute,
 			Does: "Raises the limits or requests of a workload's containers and nothing else, which rolls its pods. Requests stay within limits; lowering is refused; quotas and limit ranges are looked at first.",
 			Done: "The rollout is complete, and nothing was killed for lack of memory since.",
 			Undo: "Sets the former values again.",
@@ -115,7 +115,7 @@ func infraActions() []Spec {
 			},
 		},
 		{
-			Name: "cordon_node", Category: category, RiskFloor: medium, Timeout: time.Minute,
+			Name: "cordon_node", Category: category, Idempotent: true, RiskFloor: medium, Timeout: time.Minute,
 			Does: "Keeps new pods away from a node. Refuses the last schedulable one.",
 			Done: "The node is unschedulable.",
 			Undo: uncordons,
@@ -124,7 +124,7 @@ func infraActions() []Spec {
 			},
 		},
 		{
-			Name: "uncordon_node", Category: category, RiskFloor: low, Timeout: time.Minute,
+			Name: "uncordon_node", Category: category, Idempotent: true, RiskFloor: low, Timeout: time.Minute,
 			Does: "Lets new pods onto a node again. The node must be ready.",
 			Done: "The node is schedulable.",
 			Undo: "Cordons the node again.",
@@ -148,7 +148,7 @@ func infraActions() []Spec {
 			},
 		},
 		{
-			Name: "untaint_node", Category: category, RiskFloor: low, Timeout: time.Minute,
+			Name: "untaint_node", Category: category, Idempotent: true, RiskFloor: low, Timeout: time.Minute,
 			Does: "Removes taints from a node by key, or by key and effect.",
 			Done: "The node has no such taint.",
 			Undo: "Sets the former taints again.",

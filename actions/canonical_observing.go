@@ -6,7 +6,7 @@ func observingActions() []Spec {
 	return []Spec{
 		{
 			Name: "health_check", Aliases: []string{"verify_deployment"}, Category: "verify", Effect: Reads, Role: Verifies,
-			RiskFloor: none, Timeout: 2 * time.Minute, GateParameters: []string{"endpoint", "expectedStatus"},
+			Idempotent: true, RiskFloor: none, Timeout: 2 * time.Minute, GateParameters: []string{"endpoint", "expectedStatus"},
 			Does: "Looks at the health of a workload, a pod or services. With an endpoint or a status to expect it is a gate: what is unhealthy fails the step. Without, it reports what it finds.",
 			Done: "The health is known; as a gate, everything is healthy.",
 			Parameters: []Parameter{
@@ -18,7 +18,7 @@ func observingActions() []Spec {
 			Rules: []Rule{oneWorkload("service", "services", "pod")},
 		},
 		{
-			Name: "verify_recovery", Category: "verify", Effect: Reads, Role: Verifies, RiskFloor: none, Timeout: 5 * time.Minute,
+			Name: "verify_recovery", Category: "verify", Effect: Reads, Role: Verifies, Idempotent: true, RiskFloor: none, Timeout: 5 * time.Minute,
 			Gate: true,
 			Does: "Watches services until every one was healthy for a while without a break.",
 			Done: "Every service was healthy for that long.",
@@ -30,7 +30,7 @@ func observingActions() []Spec {
 			},
 		},
 		{
-			Name: "correlate_alerts", Category: "alerts", Effect: Reads, Role: Correlates, RiskFloor: none, Timeout: time.Minute,
+			Name: "correlate_alerts", Category: "alerts", Effect: Reads, Role: Correlates, Idempotent: true, RiskFloor: none, Timeout: time.Minute,
 			Does: "Groups alerts by start and by the labels they share, and ranks what may be their common cause.",
 			Done: "The ranking is told.",
 			Parameters: []Parameter{
@@ -39,7 +39,7 @@ func observingActions() []Spec {
 			},
 		},
 		{
-			Name: "silence_alerts", Category: "alerts", Effect: External, Role: Silences, RiskFloor: low, Timeout: time.Minute,
+			Name: "silence_alerts", Category: "alerts", Effect: External, Role: Silences, Idempotent: true, RiskFloor: low, Timeout: time.Minute,
 			Does: "Silences alerts by name, one silence each; asked again it finds its own.",
 			Done: "Every silence is active.",
 			Undo: "Expires the silences.",

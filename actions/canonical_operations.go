@@ -73,7 +73,7 @@ func operationsActions() []Spec {
 			Rules: []Rule{oneWorkload("pod")},
 		},
 		{
-			Name: "collect_diagnostics", Category: "monitoring", Effect: Reads, Role: Diagnoses, RiskFloor: none, Timeout: 5 * time.Minute,
+			Name: "collect_diagnostics", Category: "monitoring", Effect: Reads, Role: Diagnoses, Idempotent: true, RiskFloor: none, Timeout: 5 * time.Minute,
 			Artifact: "diagnostics", ArtifactParameter: "type",
 			Does: "Gathers objects, events, logs and metrics into one bundle, with a heap dump when the type asks for one.",
 			Done: "The artifact is written.",

@@ -48,7 +48,7 @@ func appActions() []Spec {
 	const category = "app"
 	return []Spec{
 		{
-			Name: "update_hpa", Title: "Update HPA", Category: category, RiskFloor: low, Timeout: time.Minute,
+			Name: "update_hpa", Title: "Update HPA", Category: category, Idempotent: true, RiskFloor: low, Timeout: time.Minute,
 			Does: "Changes the given fields of an autoscaler. The least size must not exceed the greatest, the live values included.",
 			Done: "The autoscaler has the values.",
 			Undo: "Sets the former values again.",
@@ -75,7 +75,7 @@ func appActions() []Spec {
 			},
 		},
 		{
-			Name: "scale_statefulset", Title: "Scale StatefulSet", Category: category, RiskFloor: medium, Timeout: 10 * time.Minute,
+			Name: "scale_statefulset", Title: "Scale StatefulSet", Category: category, Idempotent: true, RiskFloor: medium, Timeout: 10 * time.Minute,
 			Does: "Sets the size of a stateful set through its scale subresource, provided the size is still the one that was read. Refuses when an autoscaler owns the size, unless forced.",
 			Done: "The change is observed, and as many replicas as asked for are up to date and ready.",
 			Undo: "Scales back to the former size, if the size is still the one that was set.",
@@ -110,7 +110,7 @@ func appActions() []Spec {
 			Rules: []Rule{oneWorkload()},
 		},
 		{
-			Name: "patch_config_map", Title: "Patch ConfigMap", Category: category, RiskFloor: low, Timeout: time.Minute,
+			Name: "patch_config_map", Title: "Patch ConfigMap", Category: category, Idempotent: true, RiskFloor: low, Timeout: time.Minute,
 			Does: "Changes keys of a config map, provided nobody changed it meanwhile, and tells which workloads read it. Refuses an immutable one.",
 			Done: "The config map has the values.",
 			Undo: "Sets the former values again and removes keys that were absent.",
@@ -139,7 +139,7 @@ func securityActions() []Spec {
 			},
 		},
 		{
-			Name: "audit_logs", Category: category, Effect: Reads, Role: Diagnoses, RiskFloor: none, Timeout: 5 * time.Minute,
+			Name: "audit_logs", Category: category, Effect: Reads, Role: Diagnoses, Idempotent: true, RiskFloor: none, Timeout: 5 * time.Minute,
 			Artifact: "audit_logs",
 			Does:     "Gathers events and logs of a namespace, a workload or a pod.",
 			Done:     "The artifact is written.",
@@ -151,7 +151,7 @@ func securityActions() []Spec {
 			Rules: []Rule{atMostOneWorkload("pod")},
 		},
 		{
-			Name: "update_network_policy", Category: category, RiskFloor: high, Timeout: time.Minute,
+			Name: "update_network_policy", Category: category, Idempotent: true, RiskFloor: high, Timeout: time.Minute,
 			Does: "Replaces the given parts of a network policy, checked by the API server first.",
 			Done: "The policy has the rules.",
 			Undo: "Sets the former spec again.",
