@@ -184,10 +184,10 @@ func TestWhatIsCalledBeforeAnEffectMayPanicOrEndItsGoroutine(t *testing.T) {
 				h := &hands{}
 				c.Handlers, c.Journal = handlers(h), journal.NewMemory()
 				ex := newExecutor(t, c)
-				report, err := ex.Run(t.Context(), plan(t, "a fix(x) ~1s", "b fix(y) ~2s"), executor.RunOptions{})
+				report, err := ex.Run(t.Context(), plan(t, "a fix(x) ~1s", "b fix(y) ~2s", "c fix(z) <- b ~2s"), executor.RunOptions{})
 				require.NoError(t, err)
 				require.Contains(t, []executor.RunStatus{executor.RunFailed, executor.RunRolledBack}, report.Status())
-				require.NotEmpty(t, report.Why("a"))
+				require.NotEmpty(t, report.Why("c"))
 			})
 		})
 	}

@@ -277,7 +277,11 @@ func (m *machine) apply(f fact) {
 		if f.effect != notBegun {
 			m.begin(f)
 		}
-		m.end(f.step, f.at, f.status, f.reason, -1)
+		cause := int32(-1)
+		if f.reason == ReasonRunFailed { // it was told to end
+			cause = m.cause
+		}
+		m.end(f.step, f.at, f.status, f.reason, cause)
 	case factRetry:
 		m.retry(f)
 	case factDue:

@@ -35,6 +35,7 @@ type Report struct {
 	undos      []*actions.Undo // nil when there are none
 	undoErrs   []error         // likewise
 	info       []stepInfo
+	former     []undoState // how steps ended before they were undone; nil without a rollback
 }
 
 // reportLocked makes a Report; live tells that the run goes on, so that nothing may be kept without a copy.
@@ -45,6 +46,12 @@ func (r *Run) reportLocked(live bool) *Report {
 	}
 	rep.undone, rep.info = r.m.undone(), r.info
 	rep.undos, rep.undoErrs = r.undos, r.undoErrs
+	if b := r.m.rollback; b != nil {
+		rep.former = b.steps
+		if live {
+			rep.former = slices.Clone(b.steps)
+		}
+	}
 	if live {
 		rep.steps, rep.outcomes = slices.Clone(rep.steps), slices.Clone(rep.outcomes)
 		rep.undos, rep.undoErrs = slices.Clone(rep.undos), slices.Clone(rep.undoErrs)
@@ -184,6 +191,13 @@ func (r *Report) Why(step string) []Cause {
 		}
 	}
 	root := &chain[len(chain)-1]
+	if i, _ := r.plan.Index(root.Step); r.former != nil && r.former[i].phase == undoEnded && r.former[i].former != Succeeded {
+		c := Cause{Step: root.Step, Status: r.former[i].former, Reason: r.former[i].formerly}
+		if r.outcomes != nil && r.outcomes[i].err != nil {
+			c.Message = text(r.outcomes[i].err)
+		}
+		return append(chain, c)
+	}
 	switch root.Reason {
 	case ReasonRunCancelled, ReasonRunTimeout, ReasonInterrupted, ReasonGuard, ReasonObsolete:
 		chain = append(chain, Cause{Reason: root.Reason, Message: r.why.message(root.Reason)})
