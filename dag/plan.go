@@ -32,6 +32,7 @@ type Plan struct {
 	approvalRequired bool
 	protect          []string
 	components       []string
+	manifest         bool
 }
 
 // finish makes the plan of steps that are known to be right.
@@ -43,6 +44,7 @@ func (b *builder) finish() *Plan {
 		p.rate, p.rated = *doc.HistoricalSuccessRate, true
 	}
 	if doc.Workflow != nil {
+		p.manifest = true
 		p.approvalRequired = doc.Workflow.Spec.ExecutionStrategy.ApprovalRequired
 	}
 	for _, problem := range doc.Problems {
