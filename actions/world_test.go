@@ -2,6 +2,8 @@ package actions_test
 
 import (
 	"context"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,12 +22,13 @@ func TestAWorldShowsLaterStepsWhatEarlierOnesWouldHaveDone(t *testing.T) {
 	req := &actions.Request{Conductor: &rehearsing{}}
 	_, ok := req.World().Object(cart)
 	require.False(t, ok)
-	object := map[string]any{"replicas": 3}
+	image := map[string]any{"tag": "v1"}
+	object := map[string]any{"replicas": 3, "image": image}
 	req.World().Predict(cart, object)
-	object["replicas"] = 5
+	object["replicas"], image["tag"] = 5, "v2"
 	seen, ok := req.World().Object(cart)
 	require.True(t, ok)
-	require.EqualValues(t, 3, seen["replicas"], "what is predicted is a copy")
+	require.Equal(t, map[string]any{"replicas": int64(3), "image": map[string]any{"tag": "v1"}}, seen, "what is predicted is a copy, all the way down")
 	req.World().Predict(cart, nil)
 	seen, ok = req.World().Object(cart)
 	require.True(t, ok)
@@ -37,4 +40,26 @@ func TestOutsideOfADryRunThereIsNoWorld(t *testing.T) {
 	req.World().Predict(schema.Target{Kind: "Pod", Name: "p"}, map[string]any{})
 	_, ok := req.World().Object(schema.Target{Kind: "Pod", Name: "p"})
 	require.False(t, ok)
+}
+
+func TestAWorldIsSafeForConcurrentUse(t *testing.T) {
+	var world actions.World
+	shared := schema.Target{Kind: "Pod", Name: "shared"}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			own := schema.Target{Kind: "Pod", Name: strconv.Itoa(i)}
+			world.Predict(own, map[string]any{"labels": map[string]any{"of": own.Name}})
+			world.Predict(shared, map[string]any{"labels": map[string]any{"of": own.Name}})
+			world.Object(shared)
+		})
+	}
+	wg.Wait()
+	for i := range 8 {
+		object, ok := world.Object(schema.Target{Kind: "Pod", Name: strconv.Itoa(i)})
+		require.True(t, ok)
+		require.Equal(t, map[string]any{"labels": map[string]any{"of": strconv.Itoa(i)}}, object)
+	}
+	_, ok := world.Object(shared)
+	require.True(t, ok)
 }

@@ -1,5 +1,5 @@
 // Package simulated carries actions out without doing anything: its handlers wait as long as a step is expected to
-// take, and record what they would have done. It serves rehearsals, demonstrations and tests.
+// take, and record what they would have done; undoing marks the record. It serves rehearsals, demonstrations and tests.
 package simulated
 
 import (
@@ -89,9 +89,11 @@ var (
 // BeginsItself is true: a step that fails or is stopped while it waits has not begun.
 func (h handler) BeginsItself() bool { return true }
 
-// Execute waits. A context that ends stops it at once and without effect.
+// Execute waits, and begins at the end; a step that takes exactly its time-out begins a little before. A context that
+// ends stops it at once and without effect.
 func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	begun, d := time.Now(), h.s.scaled(req.Expected)
+	// Without an Undo the executor would take it that there is nothing to undo, also where nobody can.
 	undo := &actions.Undo{Summary: "undo the simulated " + req.Action}
 	deadline, ok := ctx.Deadline()
 	left := deadline.Sub(begun)
@@ -125,7 +127,7 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	return &actions.Result{Message: "simulated " + req.Action}, nil
 }
 
-// DryRun says what would be simulated. Nothing has verified it.
+// DryRun says what would be simulated, and after which earlier steps on the same object. Nothing has verified it.
 func (h handler) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("simulated %s: %w", req.Action, context.Cause(ctx))

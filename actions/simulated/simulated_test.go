@@ -137,13 +137,159 @@ func TestADryRunIsNotVerified(t *testing.T) {
 	require.Equal(t, []string{"simulated notify_only"}, p.Change)
 }
 
-func TestHandlersKeepTheContract(t *testing.T) {
-	s := simulated.New(simulated.Options{Scale: 0.001})
-	actionstest.Run(t, actionstest.Case{
-		Handler: s.Handlers(actions.Canonical())["restart_pod"],
-		Request: *request("s", "restart_pod", time.Second),
-		Effects: func() int { return len(s.Effects()) },
+func TestADryRunNamesTheStepsThatTouchedTheObjectBefore(t *testing.T) {
+	s := simulated.New(simulated.Options{})
+	handlers := s.Handlers(actions.Canonical())
+	c := &conductor{}
+	change := func(step, action string, target schema.Target) string {
+		req := request(step, action, time.Hour)
+		req.Target, req.Conductor = target, c
+		p, err := handlers[action].(actions.DryRunner).DryRun(t.Context(), req)
+		require.NoError(t, err)
+		require.Len(t, p.Change, 1)
+		return p.Change[0]
+	}
+	cart := schema.Target{Kind: "Deployment", Namespace: "a", Name: "cart"}
+	require.Equal(t, "simulated scale_up of Deployment a/cart", change("first", "scale_up", cart))
+	require.Equal(t, "simulated scale_up of Deployment b/cart", change("other", "scale_up", schema.Target{Kind: "Deployment", Namespace: "b", Name: "cart"}))
+	require.Equal(t, "simulated rollback_deployment of Deployment a/cart, after first", change("second", "rollback_deployment", cart))
+	require.Equal(t, "simulated scale_up of Deployment a/cart, after first, second", change("third", "scale_up", cart))
+	c.World().Predict(cart, nil)
+	require.Equal(t, "simulated scale_up of Deployment a/cart", change("fourth", "scale_up", cart), "it was predicted by somebody else")
+	require.Empty(t, s.Effects())
+}
+
+// conductor notes what a handler began, and when.
+type conductor struct {
+	world  actions.World
+	refuse error
+	undo   *actions.Undo
+	at     time.Time
+}
+
+func (c *conductor) Begin(_ context.Context, _ *actions.Request, undo *actions.Undo) error {
+	c.undo, c.at = undo, time.Now()
+	return c.refuse
+}
+
+func (c *conductor) World() *actions.World { return &c.world }
+
+func TestAStepBeginsWhenItsTimeHasPassedAndItMayNotFailAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &conductor{}
+		fail := errors.New("quota exceeded")
+		s := simulated.New(simulated.Options{Fail: func(*actions.Request) error { return fail }})
+		req := request("s", "restart_pod", time.Minute)
+		req.Conductor = c
+		began := time.Now()
+		handler := s.Handlers(actions.Canonical())["restart_pod"]
+		_, err := handler.Execute(t.Context(), req)
+		require.ErrorIs(t, err, fail)
+		require.Zero(t, c.at, "what fails does not begin")
+
+		fail, c.refuse = nil, errors.New("out of budget")
+		_, err = handler.Execute(t.Context(), req)
+		require.Equal(t, c.refuse, err, "as it is")
+		require.Equal(t, began.Add(2*time.Minute), c.at)
+		require.Empty(t, s.Effects())
+
+		c.refuse = nil
+		_, err = handler.Execute(t.Context(), req)
+		require.NoError(t, err)
+		require.NotEmpty(t, c.undo.Summary)
+		require.Len(t, s.Effects(), 1)
 	})
+}
+
+func TestAStepThatTakesExactlyItsTimeoutBeginsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &conductor{refuse: errors.New("out of budget")}
+		s := simulated.New(simulated.Options{})
+		req := request("s", "restart_pod", time.Minute)
+		req.Conductor = c
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		deadline, _ := ctx.Deadline()
+		_, err := s.Handlers(actions.Canonical())["restart_pod"].Execute(ctx, req)
+		require.Equal(t, c.refuse, err)
+		require.True(t, c.at.Before(deadline))
+		require.Empty(t, s.Effects())
+
+		ended, stop := context.WithCancelCause(ctx)
+		cause := errors.New("somebody cancelled")
+		stop(cause)
+		_, err = s.Handlers(actions.Canonical())["restart_pod"].Execute(ended, req)
+		require.ErrorIs(t, err, cause)
+	})
+}
+
+func TestOnlyWhatCanBeUndoneHasACompensator(t *testing.T) {
+	reg := actions.Canonical()
+	require.NoError(t, reg.Add(actions.Spec{Name: "own_action"}))
+	var yes, no int
+	for _, spec := range reg.Specs() {
+		h := simulated.New(simulated.Options{}).Handlers(reg)[spec.Name]
+		_, ok := actions.As[actions.Compensator](h)
+		require.Equal(t, spec.Undo != "", ok, spec.Name)
+		beginner, begins := actions.As[actions.Beginner](h)
+		require.True(t, begins && beginner.BeginsItself(), spec.Name)
+		if ok {
+			yes++
+		} else {
+			no++
+		}
+	}
+	require.Positive(t, yes)
+	require.Positive(t, no)
+}
+
+func TestUndoingTakesItsTimeAndMarksTheEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fail error
+		s := simulated.New(simulated.Options{Scale: 0.5, FailUndo: func(*actions.Request) error { return fail }})
+		h := s.Handlers(actions.Canonical())["scale_up"]
+		undo := func(ctx context.Context, step string) error {
+			return h.(actions.Compensator).Compensate(ctx, request(step, "scale_up", time.Minute), nil)
+		}
+		for _, step := range []string{"kept", "undone"} {
+			_, err := h.Execute(t.Context(), request(step, "scale_up", time.Minute))
+			require.NoError(t, err)
+		}
+		fail = actions.Transient(errors.New("conflict"))
+		require.Equal(t, fail, undo(t.Context(), "undone"))
+		require.Zero(t, s.Effects()[1].Undone)
+		fail = nil
+
+		cause := errors.New("somebody cancelled")
+		ended, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		require.ErrorIs(t, undo(ended, "undone"), cause)
+		require.Zero(t, s.Effects()[1].Undone)
+
+		began := time.Now()
+		require.NoError(t, undo(t.Context(), "undone"))
+		require.Equal(t, 30*time.Second, time.Since(began))
+		when := time.Now()
+		require.Equal(t, when, s.Effects()[1].Undone)
+		require.NoError(t, undo(t.Context(), "undone"), "a second time")
+		require.Equal(t, when, s.Effects()[1].Undone)
+		require.NoError(t, undo(t.Context(), "of another process"))
+		require.Zero(t, s.Effects()[0].Undone)
+		require.Len(t, s.Effects(), 2)
+	})
+}
+
+func TestHandlersKeepTheContract(t *testing.T) {
+	for _, action := range []string{"restart_pod", "scale_up", "notify_only"} {
+		t.Run(action, func(t *testing.T) {
+			s := simulated.New(simulated.Options{Scale: 0.001})
+			actionstest.Run(t, actionstest.Case{
+				Handler: s.Handlers(actions.Canonical())[action],
+				Request: *request("s", action, time.Second),
+				Effects: func() int { return len(s.Effects()) },
+			})
+		})
+	}
 }
 
 func TestAStepThatTakesExactlyItsTimeoutMakesIt(t *testing.T) {

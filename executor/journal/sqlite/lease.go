@@ -15,6 +15,9 @@ import (
 func (j *Journal) Release(run string) error {
 	j.turn.Lock()
 	defer j.turn.Unlock()
+	if j.closed {
+		return nil // Close has given up all
+	}
 	if _, err := j.db.Exec(`DELETE FROM holders WHERE run = ? AND owner = ?`, run, j.owner); err != nil {
 		return fmt.Errorf("journal: run %s: %w", run, err)
 	}
