@@ -150,12 +150,12 @@ func TestADryRunNamesTheStepsThatTouchedTheObjectBefore(t *testing.T) {
 		return p.Change[0]
 	}
 	cart := schema.Target{Kind: "Deployment", Namespace: "a", Name: "cart"}
-	require.Equal(t, "simulated scale_up of Deployment a/cart", change("first", "scale_up", cart))
-	require.Equal(t, "simulated scale_up of Deployment b/cart", change("other", "scale_up", schema.Target{Kind: "Deployment", Namespace: "b", Name: "cart"}))
+	require.Equal(t, "simulated scale_deployment of Deployment a/cart", change("first", "scale_deployment", cart))
+	require.Equal(t, "simulated scale_deployment of Deployment b/cart", change("other", "scale_deployment", schema.Target{Kind: "Deployment", Namespace: "b", Name: "cart"}))
 	require.Equal(t, "simulated rollback_deployment of Deployment a/cart, after first", change("second", "rollback_deployment", cart))
-	require.Equal(t, "simulated scale_up of Deployment a/cart, after first, second", change("third", "scale_up", cart))
+	require.Equal(t, "simulated scale_deployment of Deployment a/cart, after first, second", change("third", "scale_deployment", cart))
 	c.World().Predict(cart, nil)
-	require.Equal(t, "simulated scale_up of Deployment a/cart", change("fourth", "scale_up", cart), "it was predicted by somebody else")
+	require.Equal(t, "simulated scale_deployment of Deployment a/cart", change("fourth", "scale_deployment", cart), "it was predicted by somebody else")
 	require.Empty(t, s.Effects())
 }
 
@@ -247,12 +247,12 @@ func TestUndoingTakesItsTimeAndMarksTheEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fail error
 		s := simulated.New(simulated.Options{Scale: 0.5, FailUndo: func(*actions.Request) error { return fail }})
-		h := s.Handlers(actions.Canonical())["scale_up"]
+		h := s.Handlers(actions.Canonical())["scale_deployment"]
 		undo := func(ctx context.Context, step string) error {
-			return h.(actions.Compensator).Compensate(ctx, request(step, "scale_up", time.Minute), nil)
+			return h.(actions.Compensator).Compensate(ctx, request(step, "scale_deployment", time.Minute), nil)
 		}
 		for _, step := range []string{"kept", "undone"} {
-			_, err := h.Execute(t.Context(), request(step, "scale_up", time.Minute))
+			_, err := h.Execute(t.Context(), request(step, "scale_deployment", time.Minute))
 			require.NoError(t, err)
 		}
 		fail = actions.Transient(errors.New("conflict"))
@@ -280,7 +280,7 @@ func TestUndoingTakesItsTimeAndMarksTheEffect(t *testing.T) {
 }
 
 func TestHandlersKeepTheContract(t *testing.T) {
-	for _, action := range []string{"restart_pod", "scale_up", "notify_only"} {
+	for _, action := range []string{"restart_pod", "scale_deployment", "notify_only"} {
 		t.Run(action, func(t *testing.T) {
 			s := simulated.New(simulated.Options{Scale: 0.001})
 			actionstest.Run(t, actionstest.Case{

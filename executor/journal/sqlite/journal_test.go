@@ -206,7 +206,9 @@ func TestAppendsThatArriveTogetherShareATransaction(t *testing.T) {
 		}
 	}
 	appends(0, n)
-	wg.Go(func() { refused = j.Append(context.Background(), journaltest.Chain("x", 1, journal.Record{Seq: 7}, 1)...) })
+	wg.Go(func() {
+		refused = j.Append(context.Background(), journaltest.Chain("x", 1, journal.Record{Seq: 7}, 1)...)
+	})
 	// Some are with the one that waits for the database, the others for their turn; one more says that it has taken them.
 	require.Eventually(t, func() bool { return j.Queued() > 0 }, 10*time.Second, time.Millisecond)
 	appends(n, 2*n)
