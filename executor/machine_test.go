@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -12,15 +13,25 @@ import (
 	"github.com/remedykit/remedy/dag"
 )
 
+var modelEvents = flag.Int("model-events", 20_000, "how many facts the machine is held against the model with")
+
 // model is the rules of a run, told once more in the most obvious way: it keeps what was told, looks at everything
 // again after every fact, and knows nothing of counters, queues or ready sets.
 type model struct {
 	p          *program
-	limit      int
-	early      bool
+	rules      rules
 	status     map[int32]Status // of steps that run or have ended; others are derived
 	reason     map[int32]Reason
 	cause      map[int32]int32
+	tries      map[int32]int
+	started    map[int32]bool
+	endedAt    map[int32]time.Duration
+	order      map[int32]int // in which steps ended
+	begun      map[int32]bool
+	harmless   map[int32]bool
+	held       map[int32]bool // between two attempts
+	delayed    map[int32]bool // of these, those whose wait is not over
+	doubted    map[int32]bool // of these, those about which a person is asked
 	approved   map[int32]bool
 	decided    map[int32]bool
 	asked      map[int32]bool
@@ -30,15 +41,20 @@ type model struct {
 	rejected   bool
 	root       int32
 	cut        Reason
+	ended      RunStatus
+	undo       map[int32]undoPhase // nil before there is a rollback
+	expired    bool
 	used       time.Duration // of the run's clock
 	now        time.Duration
 	stood      bool
 }
 
-func newModel(p *program, limit int, early bool) *model {
+func newModel(p *program, ru rules) *model {
 	m := &model{
-		p: p, limit: limit, early: early, status: map[int32]Status{}, reason: map[int32]Reason{}, cause: map[int32]int32{},
-		approved: map[int32]bool{}, decided: map[int32]bool{}, asked: map[int32]bool{}, planNeeded: p.gates.Plan.Required, root: -1,
+		p: p, rules: ru, planNeeded: p.gates.Plan.Required, root: -1,
+		status: map[int32]Status{}, reason: map[int32]Reason{}, cause: map[int32]int32{}, tries: map[int32]int{}, started: map[int32]bool{},
+		endedAt: map[int32]time.Duration{}, order: map[int32]int{}, begun: map[int32]bool{}, harmless: map[int32]bool{}, held: map[int32]bool{},
+		delayed: map[int32]bool{}, doubted: map[int32]bool{}, approved: map[int32]bool{}, decided: map[int32]bool{}, asked: map[int32]bool{},
 	}
 	m.stood = m.idle()
 	return m
@@ -62,6 +78,11 @@ func (m *model) well(i int32) bool {
 	return m.status[i] == Succeeded || m.status[i] == Failed && m.is(i, continues)
 }
 
+// skips tells whether a step takes its branch with it without a failure.
+func (m *model) skips(i int32) bool {
+	return m.status[i] == Skipped || m.status[i] == Rejected && m.rules.onReject == RejectSkipBranch
+}
+
 // over tells whether a step and all that it depends on have ended.
 func (m *model) over(i int32) bool {
 	if !m.final(i) {
@@ -75,7 +96,7 @@ func (m *model) over(i int32) bool {
 	return true
 }
 
-// could tells whether a step would start if only people and other writers let it.
+// could tells whether a step would start if only people, other writers and its own wait let it.
 func (m *model) could(i int32) bool {
 	if !m.untouched(i) || m.planWaits() {
 		return false
@@ -88,18 +109,20 @@ func (m *model) could(i int32) bool {
 	return true
 }
 
-func (m *model) waits(i int32) bool { return m.could(i) && m.is(i, gated) && !m.approved[i] }
+func (m *model) waits(i int32) bool {
+	return m.could(i) && (m.is(i, gated) || m.doubted[i]) && !m.approved[i]
+}
 
 func (m *model) ready() []int32 {
 	var ready []int32
 	for _, i := range m.steps() {
-		if !m.could(i) || m.waits(i) {
+		if !m.could(i) || m.waits(i) || m.delayed[i] {
 			continue
 		}
 		first := true
 		for _, j := range m.steps() {
-			if g := m.p.info[i].group; g >= 0 && g == m.p.info[j].group {
-				if m.status[j] == Running || j < i && m.could(j) && !m.waits(j) {
+			if g := m.p.info[i].group; !m.held[i] && g >= 0 && g == m.p.info[j].group {
+				if m.status[j] == Running || m.held[j] || j < i && m.could(j) && !m.waits(j) {
 					first = false
 				}
 			}
@@ -112,11 +135,47 @@ func (m *model) ready() []int32 {
 }
 
 func (m *model) running() []int32 {
-	return slices.DeleteFunc(m.steps(), func(i int32) bool { return m.status[i] != Running })
+	return slices.DeleteFunc(m.steps(), func(i int32) bool { return m.status[i] != Running && m.undo[i] != undoRunning })
+}
+
+func (m *model) allEnded() bool {
+	return !slices.ContainsFunc(m.steps(), func(i int32) bool { return !m.final(i) })
+}
+
+// toUndo are the steps whose undo has not ended.
+func (m *model) toUndo() []int32 {
+	return slices.DeleteFunc(m.steps(), func(i int32) bool { return m.undo[i] != undoWaiting && m.undo[i] != undoRunning })
 }
 
 func (m *model) finished() bool {
-	return !slices.ContainsFunc(m.steps(), func(i int32) bool { return !m.final(i) })
+	return m.allEnded() && len(m.running()) == 0 && (len(m.toUndo()) == 0 || m.halted == ReasonInterrupted)
+}
+
+// undoneBefore tells whether an undo of i is to wait for that of j: j depended on it, or wrote the same object later.
+func (m *model) undoneBefore(i, j int32) bool {
+	g := m.p.info[i].group
+	return slices.Contains(m.p.graph.Successors(int(i)), j) ||
+		g >= 0 && g == m.p.info[j].group && m.started[i] && m.started[j] && m.order[j] > m.order[i]
+}
+
+// clear tells whether nothing that is to be undone before i is left.
+func (m *model) clear(i int32) bool {
+	for _, j := range m.steps() {
+		if m.undoneBefore(i, j) && (m.undo[j] == undoWaiting || m.undo[j] == undoRunning || !m.clear(j)) {
+			return false
+		}
+	}
+	return true
+}
+
+// undoable are the steps that may be undone now, the one that ended last at the end.
+func (m *model) undoable() []int32 {
+	if m.undo == nil || m.halted == ReasonInterrupted {
+		return nil
+	}
+	free := slices.DeleteFunc(m.steps(), func(i int32) bool { return m.undo[i] != undoWaiting || !m.clear(i) })
+	slices.SortStableFunc(free, func(i, j int32) int { return int(m.endedAt[i] - m.endedAt[j]) })
+	return free
 }
 
 func (m *model) waiting() int {
@@ -133,20 +192,20 @@ func (m *model) waiting() int {
 }
 
 func (m *model) idle() bool {
-	return len(m.running()) == 0 && m.waiting() > 0 && len(m.ready()) == 0 && !m.finished()
+	return len(m.running()) == 0 && m.waiting() > 0 && len(m.ready()) == 0 && len(m.delayed) == 0 && !m.allEnded()
 }
 
 // toAsk are the gates that are to be asked.
 func (m *model) toAsk() []int32 {
 	var asks []int32
-	if m.finished() {
+	if m.allEnded() {
 		return nil
 	}
 	if m.planNeeded && !m.asked[planGate] {
 		asks = append(asks, planGate)
 	}
 	for _, i := range m.steps() {
-		if m.is(i, gated) && !m.asked[i] && m.untouched(i) && (m.early || m.waits(i)) {
+		if (m.is(i, gated) || m.doubted[i]) && !m.asked[i] && m.untouched(i) && (m.rules.early || m.waits(i)) {
 			asks = append(asks, i)
 		}
 	}
@@ -164,64 +223,155 @@ func (m *model) toAnswer() []int32 {
 	return open
 }
 
+// stops tells why no attempt of a step starts any more.
+func (m *model) stops(i int32) Reason {
+	switch {
+	case m.halted == ReasonInterrupted, m.halted != ReasonNone && !m.is(i, always):
+		return m.halted
+	case !m.failed || m.is(i, always) || m.rules.onFailure == IndependentBranches:
+		return ReasonNone
+	case m.rules.onFailure == CancelRunning || m.is(i, mutating):
+		return ReasonRunFailed
+	}
+	return ReasonNone
+}
+
 func (m *model) end(i int32, s Status, r Reason, cause int32) {
-	m.status[i], m.reason[i], m.cause[i] = s, r, cause
-	switch r {
-	case ReasonInterrupted, ReasonRunCancelled, ReasonRunTimeout:
+	m.status[i], m.reason[i], m.cause[i], m.endedAt[i] = s, r, cause, m.now
+	m.order[i] = len(m.order)
+	delete(m.held, i)
+	delete(m.delayed, i)
+	switch {
+	case r >= ReasonRunCancelled:
 		m.cut = max(m.cut, r)
-	case ReasonAbandoned:
+	case r == ReasonAbandoned:
 		m.cut = max(m.cut, m.halted)
 	}
 }
 
 func (m *model) cancelAll(r Reason, cause int32, which func(int32) bool) {
 	for _, i := range m.steps() {
-		if m.untouched(i) && which(i) {
+		switch {
+		case !m.untouched(i) || !which(i):
+		case m.doubted[i]:
+			m.end(i, Unknown, ReasonUnresolved, cause)
+		default:
 			m.end(i, Cancelled, r, cause)
 		}
 	}
 }
 
+func (m *model) begin(f fact) { m.begun[f.step], m.harmless[f.step] = true, f.effect == noTrace }
+
 func (m *model) apply(f fact) {
 	at := max(f.at, m.now)
-	if !m.stood {
+	if !m.stood && f.kind != factResumed {
 		m.used += at - m.now
 	}
 	m.now = at
+	i := f.step
 	switch f.kind {
 	case factStarted:
-		m.status[f.step] = Running
+		m.status[i], m.started[i], m.begun[i] = Running, true, false
+		m.tries[i]++
+		delete(m.held, i)
+	case factBegun:
+		m.begin(f)
 	case factEnded:
-		m.end(f.step, f.status, f.reason, -1)
+		if f.effect != notBegun {
+			m.begin(f)
+		}
+		cause := int32(-1)
+		if f.reason == ReasonRunFailed {
+			cause = m.root
+		}
+		m.end(i, f.status, f.reason, cause)
+	case factRetry:
+		m.status[i], m.begun[i], m.held[i], m.delayed[i] = Pending, false, true, true
+		switch r := m.stops(i); r {
+		case ReasonNone:
+		case ReasonRunFailed:
+			m.end(i, Cancelled, r, m.root)
+		default:
+			m.end(i, Cancelled, r, -1)
+		}
+	case factDue:
+		delete(m.delayed, i)
+	case factDoubted:
+		m.status[i], m.held[i], m.doubted[i] = Pending, true, true
+		m.approved[i], m.asked[i], m.decided[i] = false, false, false
 	case factAsked:
-		m.asked[f.step] = true
+		m.asked[i] = true
 	case factApproved:
-		m.decided[f.step], m.approved[f.step] = true, true
+		m.decided[i], m.approved[i], m.doubted[i] = true, true, false
 	case factRejected:
-		m.decided[f.step] = true
-		if f.step == planGate {
+		m.decided[i] = true
+		switch {
+		case i == planGate:
 			m.failed, m.rejected = true, true
 			m.cancelAll(ReasonPlanRejected, -1, func(int32) bool { return true })
-		} else {
-			m.end(f.step, Rejected, f.reason, -1)
+		case m.doubted[i]:
+			m.end(i, Unknown, ReasonUnresolved, -1)
+		default:
+			m.end(i, Rejected, f.reason, -1)
 		}
+	case factRefused:
+		m.failed, m.root = true, i
+		m.end(i, Failed, ReasonDryRun, -1)
+		m.cancelAll(ReasonRunFailed, i, func(int32) bool { return true })
 	case factHalted:
 		if m.halted == ReasonNone || f.reason == ReasonInterrupted {
 			m.halted = f.reason
 			m.cancelAll(f.reason, -1, func(i int32) bool { return f.reason == ReasonInterrupted || m.planWaits() || !m.is(i, always) })
 		}
+	case factRollback:
+		if m.halted == ReasonInterrupted {
+			m.halted = ReasonNone
+		}
+		m.beginRollback()
+	case factUndoStarted:
+		m.undo[i] = undoRunning
+	case factUndoEnded:
+		if m.undo[i] = undoWaiting; f.status != Pending {
+			m.undo[i] = undoEnded
+			m.status[i], m.reason[i] = f.status, f.reason
+		}
+	case factRollbackOver:
+		for _, i := range m.steps() {
+			if m.undo[i] == undoWaiting {
+				m.undo[i] = undoEnded
+				m.status[i], m.reason[i] = RollbackFailed, ReasonRollbackTimeout
+			}
+		}
+		m.expired = true
 	}
-	m.block()
-	if !m.failed {
-		if m.root = m.failure(); m.root >= 0 {
-			m.failed, m.rejected = true, m.status[m.root] == Rejected
-			m.cancelAll(ReasonRunFailed, m.root, func(i int32) bool {
-				return m.planWaits() || !m.is(i, always) && (m.is(i, mutating) || m.is(i, gated) && !m.approved[i])
-			})
-			m.block()
+	if m.ended == "" {
+		m.block()
+		m.fail()
+		if m.allEnded() {
+			m.conclude()
 		}
 	}
 	m.stood = m.idle()
+}
+
+// fail has the run fail once a step did not succeed that matters.
+func (m *model) fail() {
+	if m.failed {
+		return
+	}
+	if m.root = m.failure(); m.root < 0 {
+		return
+	}
+	m.failed, m.rejected = true, m.status[m.root] == Rejected
+	if m.rules.onFailure == IndependentBranches {
+		return
+	}
+	m.cancelAll(ReasonRunFailed, m.root, func(i int32) bool {
+		return m.planWaits() || !m.is(i, always) &&
+			(m.rules.onFailure == CancelRunning || m.is(i, mutating) || m.is(i, gated) && !m.approved[i])
+	})
+	m.block()
 }
 
 // block ends what cannot run any more.
@@ -233,11 +383,15 @@ func (m *model) block() {
 				continue
 			}
 			for _, d := range m.p.graph.Predecessors(int(i)) {
-				if m.final(d) && !m.well(d) {
-					m.end(i, Blocked, ReasonDependency, d)
-					again = true
-					break
+				if !m.final(d) || m.well(d) {
+					continue
 				}
+				if again = true; m.skips(d) {
+					m.end(i, Skipped, ReasonBranchSkipped, d)
+				} else {
+					m.end(i, Blocked, ReasonDependency, d)
+				}
+				break
 			}
 		}
 	}
@@ -246,11 +400,11 @@ func (m *model) block() {
 // failure is the step that began the failure of the run, -1 while there is none.
 func (m *model) failure() int32 {
 	for _, i := range m.steps() {
-		if m.is(i, critical) && m.final(i) && !m.well(i) {
+		if m.is(i, critical) && m.final(i) && !m.well(i) && !m.skips(i) {
 			for m.cause[i] >= 0 {
 				i = m.cause[i]
 			}
-			if r := m.reason[i]; r != ReasonRunCancelled && r != ReasonRunTimeout && r != ReasonInterrupted {
+			if m.reason[i] < ReasonRunCancelled {
 				return i
 			}
 		}
@@ -258,26 +412,59 @@ func (m *model) failure() int32 {
 	return -1
 }
 
-func (m *model) outcome() RunStatus {
-	allWell := true
-	for _, i := range m.steps() {
-		allWell = allWell && m.status[i] == Succeeded
+// conclude says how the run ended, and begins what follows from that.
+func (m *model) conclude() {
+	whole := !slices.ContainsFunc(m.steps(), func(i int32) bool { return m.status[i] != Succeeded })
+	undo := false
+	switch {
+	case whole:
+		m.ended = RunSucceeded
+	case m.cut == ReasonInterrupted:
+		m.ended = RunInterrupted
+	case m.cut == ReasonObsolete:
+		m.ended = RunObsolete
+	case m.cut == ReasonRunCancelled:
+		m.ended, undo = RunCancelled, true
+	case m.rejected:
+		m.ended, undo = RunRejected, m.rules.onReject == RejectRollback
+	case m.failed, m.cut == ReasonRunTimeout, m.cut == ReasonGuard:
+		m.ended, undo = RunFailed, true
+	default:
+		m.ended = RunSucceededWithWarnings
 	}
+	if undo && m.rules.strategy == RollbackAutomatic {
+		m.beginRollback()
+	}
+}
+
+func (m *model) beginRollback() {
+	undo := map[int32]undoPhase{}
+	for _, i := range m.steps() {
+		happened := m.begun[i] || m.status[i] == Succeeded || m.status[i] == RollbackFailed
+		if m.is(i, reversible) && m.is(i, mutating) && m.started[i] && happened && !m.harmless[i] && m.status[i] != RolledBack {
+			undo[i] = undoWaiting
+		}
+	}
+	if len(undo) > 0 {
+		m.undo, m.expired = undo, false
+	}
+}
+
+func (m *model) outcome() RunStatus {
 	switch {
 	case !m.finished():
 		return RunRunning
-	case allWell:
-		return RunSucceeded
-	case m.cut == ReasonInterrupted:
+	case m.undo == nil:
+		return m.ended
+	case len(m.toUndo()) > 0:
 		return RunInterrupted
-	case m.cut == ReasonRunCancelled:
-		return RunCancelled
-	case m.rejected:
-		return RunRejected
-	case m.failed, m.cut == ReasonRunTimeout:
-		return RunFailed
 	}
-	return RunSucceededWithWarnings
+	for i := range m.undo {
+		if m.status[i] == RollbackFailed {
+			return RunRollbackFailed
+		}
+	}
+	return RunRolledBack
 }
 
 func drawProgram(t *rapid.T) *program {
@@ -293,6 +480,9 @@ func drawProgram(t *rapid.T) *program {
 			info.traits |= mutating | critical
 		case 1:
 			info.traits |= critical
+		}
+		if rapid.IntRange(0, 3).Draw(t, "reversible") > 0 {
+			info.traits |= reversible
 		}
 		for _, trait := range []uint8{always, continues, gated} {
 			if rapid.IntRange(0, 4).Draw(t, "trait") == 0 {
@@ -313,73 +503,132 @@ func drawProgram(t *rapid.T) *program {
 // drawFact draws something that can happen next.
 func drawFact(t *rapid.T, m *model) (fact, bool) {
 	var facts []fact
-	if ready := m.ready(); m.limit == 0 || len(m.running()) < m.limit {
-		for _, i := range ready {
-			facts = append(facts, fact{kind: factStarted, step: i}, fact{kind: factStarted, step: i})
+	add := func(f fact, times int) { facts = append(facts, slices.Repeat([]fact{f}, times)...) }
+	if m.rules.limit == 0 || len(m.running()) < m.rules.limit {
+		for _, i := range m.ready() {
+			add(fact{kind: factStarted, step: i}, 3)
+		}
+		for _, i := range m.undoable() {
+			add(fact{kind: factUndoStarted, step: i}, 3)
 		}
 	}
 	for _, i := range m.running() {
-		facts = append(facts,
-			fact{kind: factEnded, step: i, status: Succeeded, reason: ReasonCompleted},
-			fact{kind: factEnded, step: i, status: Succeeded, reason: ReasonCompleted},
-			fact{kind: factEnded, step: i, status: Failed, reason: ReasonHandlerError},
-			fact{kind: factEnded, step: i, status: Unknown, reason: ReasonAbandoned})
-		if m.halted != ReasonNone {
-			facts = append(facts,
-				fact{kind: factEnded, step: i, status: Failed, reason: m.halted},
-				fact{kind: factEnded, step: i, status: Cancelled, reason: m.halted})
+		if m.undo[i] == undoRunning {
+			add(fact{kind: factUndoEnded, step: i, status: RolledBack, reason: ReasonUndone}, 2)
+			add(fact{kind: factUndoEnded, step: i, status: RollbackFailed, reason: ReasonDrift}, 1)
+			if m.halted == ReasonInterrupted {
+				add(fact{kind: factUndoEnded, step: i, status: Pending}, 2)
+			}
+			continue
+		}
+		effect := rapid.SampledFrom([]effectMark{notBegun, mayHappened, mayHappened, noTrace}).Draw(t, "effect")
+		add(fact{kind: factEnded, step: i, status: Succeeded, reason: ReasonCompleted, effect: effect}, 6)
+		add(fact{kind: factEnded, step: i, status: Failed, reason: ReasonHandlerError, effect: effect}, 1)
+		add(fact{kind: factEnded, step: i, status: Unknown, reason: ReasonAbandoned, effect: effect}, 1)
+		if m.tries[i] <= m.rules.retries {
+			add(fact{kind: factRetry, step: i, until: m.now + time.Duration(rapid.IntRange(1, 9).Draw(t, "wait"))}, 2)
+		}
+		if !m.begun[i] {
+			add(fact{kind: factBegun, step: i, effect: max(effect, mayHappened)}, 2)
+		}
+		stops := m.stops(i)
+		if stops == ReasonNone {
+			add(fact{kind: factDoubted, step: i}, 1)
+		} else {
+			add(fact{kind: factEnded, step: i, status: Failed, reason: stops, effect: effect}, 1)
+			add(fact{kind: factEnded, step: i, status: Cancelled, reason: stops}, 1)
 		}
 	}
+	for i := range m.delayed {
+		add(fact{kind: factDue, step: i}, 2)
+	}
 	for _, i := range m.toAsk() {
-		facts = append(facts, fact{kind: factAsked, step: i}, fact{kind: factAsked, step: i})
+		add(fact{kind: factAsked, step: i}, 2)
 	}
 	for _, i := range m.toAnswer() {
-		facts = append(facts, fact{kind: factApproved, step: i}, fact{kind: factApproved, step: i},
-			fact{kind: factRejected, step: i, reason: ReasonRejected}, fact{kind: factRejected, step: i, reason: ReasonApprovalTimeout})
+		add(fact{kind: factApproved, step: i}, 4)
+		add(fact{kind: factRejected, step: i, reason: ReasonRejected}, 1)
+		add(fact{kind: factRejected, step: i, reason: ReasonApprovalTimeout}, 1)
 	}
 	if len(facts) == 0 {
 		return fact{}, false
 	}
-	if !m.finished() && rapid.IntRange(0, 19).Draw(t, "halt") == 0 {
+	slices.SortStableFunc(facts, func(a, b fact) int { return int(a.kind)*1000 + int(a.step) - int(b.kind)*1000 - int(b.step) })
+	switch rapid.IntRange(0, 39).Draw(t, "rare") {
+	case 0:
 		facts = nil
-		for _, r := range []Reason{ReasonRunCancelled, ReasonRunTimeout, ReasonInterrupted} {
-			facts = append(facts, fact{kind: factHalted, reason: r})
+		for _, r := range []Reason{ReasonRunCancelled, ReasonRunTimeout, ReasonGuard, ReasonObsolete, ReasonInterrupted} {
+			add(fact{kind: factHalted, reason: r}, 1)
+		}
+	case 1:
+		if len(m.toUndo()) > 0 {
+			facts = []fact{{kind: factRollbackOver}, {kind: factHalted, reason: ReasonInterrupted}}
+		}
+	case 2:
+		facts = []fact{{kind: factResumed}}
+	case 3:
+		if len(m.started) == 0 && len(m.asked) == 0 && !m.allEnded() && !m.failed && m.halted == ReasonNone {
+			facts = []fact{{kind: factRefused, step: 0}}
 		}
 	}
 	f := rapid.SampledFrom(facts).Draw(t, "fact")
 	f.at = m.now + time.Duration(rapid.IntRange(-2, 9).Draw(t, "later"))
+	if f.kind == factEnded {
+		f.at = max(f.at, m.now+1) // whatever a step does takes time
+	}
 	return f, true
 }
 
 func TestTheMachineKeepsTheRulesWhateverHappensInWhateverOrder(t *testing.T) {
-	seen := map[RunStatus]int{}
-	rapid.Check(t, func(t *rapid.T) {
-		p := drawProgram(t)
-		limit, early := rapid.IntRange(0, 3).Draw(t, "limit"), rapid.Bool().Draw(t, "early")
-		m, naive := newMachine(p, rules{limit: limit, runTimeout: time.Hour, early: early, retries: DefaultRetries}, true), newModel(p, limit, early)
-		compare(t, m, naive)
-		for !naive.finished() {
-			f, ok := drawFact(t, naive)
-			if !ok {
-				t.Fatalf("nothing can happen any more, and the run has not finished")
+	seen, events := map[RunStatus]int{}, 0
+	for events < *modelEvents && !t.Failed() {
+		rapid.Check(t, func(t *rapid.T) {
+			p := drawProgram(t)
+			ru := rules{
+				limit: rapid.IntRange(0, 3).Draw(t, "limit"), early: rapid.Bool().Draw(t, "early"), runTimeout: time.Hour, retries: 2,
+				onFailure: rapid.SampledFrom([]FailurePolicy{StopMutating, IndependentBranches, CancelRunning}).Draw(t, "on failure"),
+				onReject:  rapid.SampledFrom([]RejectPolicy{RejectStop, RejectRollback, RejectSkipBranch}).Draw(t, "on reject"),
+				strategy:  rapid.SampledFrom([]RollbackStrategy{RollbackAutomatic, RollbackAutomatic, RollbackManual}).Draw(t, "strategy"),
 			}
-			m.transitions = m.transitions[:0]
-			before := map[int32]Status{}
-			for i := range m.steps {
-				before[int32(i)] = m.steps[i].status
-			}
-			m.apply(f)
-			naive.apply(f)
+			m, naive := newMachine(p, ru, true), newModel(p, ru)
 			compare(t, m, naive)
-			told(t, m, f, before)
-		}
-		seen[m.status()]++
-	})
-	for _, s := range []RunStatus{RunSucceeded, RunSucceededWithWarnings, RunFailed, RunRejected, RunCancelled, RunInterrupted} {
-		if seen[s] == 0 {
+			again := rapid.IntRange(0, 2).Draw(t, "rollbacks")
+			for !naive.finished() || again > 0 {
+				var f fact
+				if naive.finished() {
+					again--
+					f = fact{kind: factRollback, at: naive.now + 1}
+				} else if drawn, ok := drawFact(t, naive); ok {
+					f = drawn
+				} else {
+					t.Fatalf("nothing can happen any more, and the run has not finished")
+				}
+				m.transitions = m.transitions[:0]
+				before, rollback, undos := slices.Clone(m.steps), m.rollback, undoStates(m)
+				m.apply(f)
+				naive.apply(f)
+				events++
+				compare(t, m, naive)
+				told(t, m, f, before, rollback, undos)
+			}
+			seen[m.status()]++
+		})
+	}
+	t.Logf("%d facts; %v", events, seen)
+	for _, s := range []RunStatus{
+		RunSucceeded, RunSucceededWithWarnings, RunFailed, RunRejected, RunCancelled, RunInterrupted, RunObsolete, RunRolledBack, RunRollbackFailed,
+	} {
+		if seen[s] == 0 && !t.Failed() {
 			t.Errorf("no run %s: the facts are drawn badly", s)
 		}
 	}
+}
+
+func undoStates(m *machine) []undoState {
+	if m.rollback == nil {
+		return nil
+	}
+	return slices.Clone(m.rollback.steps)
 }
 
 // compare holds the machine against the model and its own invariants.
@@ -404,12 +653,25 @@ func compare(t *rapid.T, m *machine, naive *model) {
 	if want := naive.ready(); !slices.Equal(ready, want) {
 		t.Fatalf("ready are %v, expected %v", ready, want)
 	}
+	slot := m.limit == 0 || m.running < m.limit
 	next, ok := m.next()
-	if want := len(ready) > 0 && (m.limit == 0 || m.running < m.limit); ok != want {
+	if want := len(ready) > 0 && slot; ok != want {
 		t.Fatalf("next proposes %t, expected %t", ok, want)
 	}
 	if ok && m.info[next].rank != m.info[slices.MinFunc(ready, func(a, b int32) int { return int(m.info[a].rank - m.info[b].rank) })].rank {
 		t.Fatalf("next proposes %d of %v", next, ready)
+	}
+	undo, ok := m.nextUndo()
+	if want := naive.undoable(); ok != (len(want) > 0 && slot) || ok && undo != want[len(want)-1] {
+		t.Fatalf("to be undone is %d %t, expected the last of %v", undo, ok, want)
+	}
+	for k, d := range m.delayed {
+		if !naive.delayed[d.step] || k > 0 && m.delayed[k-1].until > d.until {
+			t.Fatalf("step %d waits for %d", d.step, d.until)
+		}
+	}
+	if len(m.delayed) != len(naive.delayed) {
+		t.Fatalf("%d wait for another attempt, expected %d", len(m.delayed), len(naive.delayed))
 	}
 	ask, ok := m.nextAsk()
 	if want := naive.toAsk(); ok != (len(want) > 0) || ok && !slices.Contains(want, ask) {
@@ -418,7 +680,7 @@ func compare(t *rapid.T, m *machine, naive *model) {
 	if m.finished() != naive.finished() || m.status() != naive.outcome() {
 		t.Fatalf("the run is %s, expected %s", m.status(), naive.outcome())
 	}
-	if m.idle() != naive.idle() || m.running != len(naive.running()) || m.limit > 0 && m.running > m.limit || m.running > m.open {
+	if m.idle() != naive.idle() || m.running != len(naive.running()) || m.limit > 0 && m.running > m.limit {
 		t.Fatalf("idle %t, %d run of %d open; expected idle %t, %d", m.idle(), m.running, m.open, naive.idle(), len(naive.running()))
 	}
 	used := m.clockUsed
@@ -438,7 +700,7 @@ func causes(t *rapid.T, m *machine, naive *model, i int32) {
 	t.Helper()
 	s := &m.steps[i]
 	switch {
-	case s.reason == ReasonDependency:
+	case s.reason == ReasonDependency, s.reason == ReasonBranchSkipped:
 		d := &m.steps[s.cause]
 		if !slices.Contains(m.graph.Predecessors(int(i)), s.cause) || !d.status.Final() || naive.well(s.cause) || d.end > s.end {
 			t.Fatalf("step %d is blocked by %d", i, s.cause)
@@ -448,13 +710,19 @@ func causes(t *rapid.T, m *machine, naive *model, i int32) {
 		if s.cause != m.cause || root.cause >= 0 || root.status == Succeeded || root.status == Cancelled && root.reason == ReasonRunFailed {
 			t.Fatalf("step %d was cancelled because of %d", i, s.cause)
 		}
+	case s.reason == ReasonUnresolved || naive.undo[i] == undoEnded || naive.status[i] == RolledBack || naive.status[i] == RollbackFailed:
+		for hops := 0; i >= 0; i = m.steps[i].cause {
+			if hops++; hops > len(m.steps) {
+				t.Fatalf("the causes of step %d go round", i)
+			}
+		}
 	case s.cause >= 0:
 		t.Fatalf("step %d, %s/%s, has the cause %d", i, s.status, s.reason, s.cause)
 	}
 }
 
 // told checks that there is one transition for each change that observers hear of, with its time.
-func told(t *rapid.T, m *machine, f fact, before map[int32]Status) {
+func told(t *rapid.T, m *machine, f fact, before []stepState, rollback *rollback, undos []undoState) {
 	t.Helper()
 	var want, got []string
 	add := func(kind EventKind, step int32) { want = append(want, fmt.Sprint(kind, step, m.now)) }
@@ -463,14 +731,32 @@ func told(t *rapid.T, m *machine, f fact, before map[int32]Status) {
 		add(EventApprovalRequested, f.step)
 	case factApproved, factRejected:
 		add(EventApprovalDecided, f.step)
+	case factRetry:
+		if m.steps[f.step].status == Pending {
+			add(EventRetryScheduled, f.step)
+		}
+	case factUndoStarted:
+		add(EventUndoStarted, f.step)
 	}
 	for i := range m.steps {
 		i := int32(i)
-		switch after := m.steps[i].status; {
-		case after == Running && before[i] != Running:
+		switch was, after := before[i].status, m.steps[i].status; {
+		case after == Running && was != Running:
 			add(EventStepStarted, i)
-		case after.Final() && !before[i].Final():
+		case after.Final() && !was.Final():
 			add(EventStepFinished, i)
+		}
+	}
+	if m.rollback != rollback {
+		add(EventRollbackStarted, planGate)
+	} else if rollback != nil {
+		for i, u := range rollback.steps {
+			if u.phase == undoEnded && undos[i].phase != undoEnded {
+				add(EventUndoFinished, int32(i))
+			}
+		}
+		if open := func(u undoState) bool { return u.phase == undoWaiting || u.phase == undoRunning }; slices.ContainsFunc(undos, open) && !slices.ContainsFunc(rollback.steps, open) {
+			add(EventRollbackFinished, planGate)
 		}
 	}
 	for _, tr := range m.transitions {

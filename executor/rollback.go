@@ -47,7 +47,8 @@ func (s *stepState) undoable(info *stepInfo) bool {
 
 // effective tells whether a step changed something, or may have.
 func (s *stepState) effective(info *stepInfo) bool {
-	return info.traits&mutating != 0 && s.status.Final() && s.flags&started != 0 && (s.status == Succeeded || s.flags&begun != 0)
+	happened := s.status == Succeeded || s.status == RollbackFailed || s.flags&begun != 0
+	return info.traits&mutating != 0 && s.status.Final() && s.flags&started != 0 && happened
 }
 
 // undone are the steps of the rollback in the order in which their undos started, then those that never did.
