@@ -13,7 +13,7 @@ import (
 	"github.com/remedykit/remedy/dag"
 )
 
-var modelEvents = flag.Int("model-events", 20_000, "how many facts the machine is held against the model with")
+var modelEvents = flag.Int("model-events", 100_000, "how many facts the machine is held against the model with")
 
 // model is the rules of a run, told once more in the most obvious way: it keeps what was told, looks at everything
 // again after every fact, and knows nothing of counters, queues or ready sets.
