@@ -160,8 +160,9 @@ func (r *Run) refuse(found *Rehearsal) {
 	defer r.unlock()
 	for i, s := range found.steps {
 		if s.Err != nil && !r.m.steps[i].status.Final() {
-			r.noteLocked(int32(i), outcome{err: s.Err})
-			r.applyWithLocked(fact{kind: factRefused, step: int32(i), at: 0}, &detail{err: s.Err})
+			err := r.secrets.err(s.Err)
+			r.noteLocked(int32(i), outcome{err: err})
+			r.applyWithLocked(fact{kind: factRefused, step: int32(i), at: 0}, &detail{err: err})
 		}
 	}
 }

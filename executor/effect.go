@@ -74,12 +74,15 @@ func (a *attempt) Begin(ctx context.Context, _ *actions.Request, undo *actions.U
 // intend keeps what is needed to undo the effect, and makes the intent durable.
 func (a *attempt) intend() error {
 	r := a.run
+	undo, err := r.secrets.undo(a.care().undo)
+	if err != nil && r.ledger != nil {
+		return err
+	}
 	r.mu.Lock()
 	if a.phase.Load() >= cancelled || r.m.steps[a.step].status != Running {
 		r.unlock()
 		return context.Canceled
 	}
-	undo := a.care().undo
 	if undo != nil {
 		if r.undos == nil {
 			r.undos = make([]*actions.Undo, r.plan.Len())
@@ -262,7 +265,7 @@ func (a *attempt) compensateOnce() (err error) {
 
 // endUndoLocked tells the machine how an undo ended.
 func (r *Run) endUndoLocked(w *worker) {
-	i, err := w.attempt.step, w.end.err
+	i, err := w.attempt.step, r.secrets.err(w.end.err)
 	f := fact{kind: factUndoEnded, step: i, at: w.endedAt, status: RolledBack, reason: ReasonUndone}
 	if err != nil {
 		if r.undoErrs == nil {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,13 +26,19 @@ import (
 )
 
 // TestMain lets the test binary be a runner that dies: it runs RUNNER_PLAN in the folder RUNNER_DIR and kills itself after
-// record RUNNER_KILL.
+// record RUNNER_KILL, or has room for files of RUNNER_DISK bytes only.
 func TestMain(m *testing.M) {
 	dir := os.Getenv("RUNNER_DIR")
 	if dir == "" {
 		os.Exit(m.Run())
 	}
 	after, err := strconv.ParseInt(os.Getenv("RUNNER_KILL"), 10, 64)
+	if limit, err := strconv.ParseUint(os.Getenv("RUNNER_DISK"), 10, 64); err == nil {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+			panic(err)
+		}
+	}
 	if err == nil {
 		_, err = conduct(context.Background(), dir, os.Getenv("RUNNER_PLAN"), after)
 	}
@@ -155,9 +162,16 @@ func killed(t *testing.T, name string, after int64) (more bool) {
 	}
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%v: %s", err, out)
+	goesOn(t, dir, name, fmt.Sprint("killed after record ", after))
+	return true
+}
+
+// goesOn resumes the run of a process that died and checks what a person would.
+func goesOn(t *testing.T, dir, name, how string) {
+	t.Helper()
 	before := lines(filepath.Join(dir, "effects"))
 	report, err := conduct(t.Context(), dir, name, 0)
-	at := fmt.Sprintf("plan %s, killed after record %d, effects %q", name, after, before)
+	at := fmt.Sprintf("plan %s, %s, effects %q", name, how, before)
 	require.NoError(t, err, at)
 	require.True(t, report.Status().Final(), at)
 	p, fails := namedPlan(name)
@@ -194,7 +208,6 @@ func killed(t *testing.T, name string, after int64) (more bool) {
 	if fails == "" {
 		require.Equal(t, executor.RunSucceeded, report.Status(), at)
 	}
-	return true
 }
 
 func TestARunThatIsKilledAfterAnyRecordGoesOn(t *testing.T) {
@@ -211,5 +224,38 @@ func TestARunThatIsKilledAfterAnyRecordGoesOn(t *testing.T) {
 func TestRandomRunsThatAreKilledGoOn(t *testing.T) {
 	for seed := range 200 {
 		killed(t, strconv.Itoa(seed), int64(1+seed%23))
+	}
+}
+
+// TestARunWhoseDiskIsFullEndsAndGoesOnOnceThereIsRoom has the journal grow to a size and not further.
+func TestARunWhoseDiskIsFullEndsAndGoesOnOnceThereIsRoom(t *testing.T) {
+	name := filepath.Join("..", "examples", "plans", "oomkill.json")
+	for room := 100; ; room += 731 {
+		dir := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), "RUNNER_DIR="+dir, "RUNNER_PLAN="+name, "RUNNER_KILL=0", fmt.Sprint("RUNNER_DISK=", room))
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			require.Greater(t, room, 2000, "the journal had room at once")
+			return
+		}
+		require.Equal(t, 1, cmd.ProcessState.ExitCode(), "%s", out)
+		require.Contains(t, string(out), "file too large", "room for %d", room)
+		require.Contains(t, string(out), "journal", "room for %d", room)
+
+		files, err := journal.Open(filepath.Join(dir, "journal"), journal.Options{})
+		require.NoError(t, err)
+		records, err := files.Read(t.Context(), "r")
+		if err == nil {
+			require.NoError(t, journal.Verify(records))
+		}
+		require.NoError(t, files.Close())
+		sure, maybe := effectsAt(records)
+		for _, effect := range lines(filepath.Join(dir, "effects")) {
+			if effect != "" {
+				require.Contains(t, append(sure, maybe...), effect, "room for %d: sent without a record", room)
+			}
+		}
+		goesOn(t, dir, name, fmt.Sprintf("with room for %d bytes", room))
 	}
 }

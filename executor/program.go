@@ -28,6 +28,7 @@ type program struct {
 	byRank  []int32    // step indexes in the order of starting
 	groups  int        // of writers
 	actions []string   // that the plan uses
+	secrets secrets
 }
 
 // stepInfo is what is known of a step before the run, in one place, so that a step costs one miss of the cache.
@@ -100,6 +101,9 @@ func compile(plan *dag.Plan, gates *approval.Gates, compensates func(action stri
 		} else {
 			info.action = int32(len(p.actions))
 			index[s.Action()], p.actions = info.action, append(p.actions, s.Action())
+		}
+		if s.Parameters().Len() > 0 {
+			p.secrets = p.secrets.add(s)
 		}
 		p.info[i] = info
 		p.byRank[info.rank] = int32(i)

@@ -67,7 +67,7 @@ func (r *Run) work(w *worker, a *attempt) {
 // ended takes the end of an attempt and returns the worker's next one, nil when there is none. It never waits: when the
 // lock is taken, whoever has it takes the end too.
 func (r *Run) ended(w *worker, a *attempt, res *actions.Result, err error) *attempt {
-	w.endedAt, w.end = r.now(), outcome{res, err}
+	w.endedAt, w.end = r.now(), outcome{r.secrets.result(res), err}
 	w.said = a.settle(err)
 	a.finish()
 	if r.ledger != nil {
@@ -111,6 +111,7 @@ func (r *Run) endLocked(w *worker) {
 		return
 	}
 	status, reason := w.judge()
+	w.end.err = r.secrets.err(w.end.err)
 	if w.end.result != nil || w.end.err != nil {
 		r.noteLocked(a.step, w.end)
 	}
