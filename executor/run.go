@@ -154,7 +154,7 @@ func (r *Run) start() {
 		r.startedAt = time.Now()
 		r.base = r.startedAt
 	}
-	r.tellLocked(news{Event: Event{Kind: kind, Status: string(RunRunning)}}, r.m.now)
+	r.tellLocked(remarks{Event: Event{Kind: kind, Status: string(RunRunning)}}, r.m.now)
 	for i := range r.m.steps {
 		if r.probing > 0 && r.m.steps[i].status == Running {
 			r.group.Go(func() error {

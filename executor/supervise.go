@@ -120,7 +120,7 @@ func (r *Run) turn() turn {
 			r.ledger.add(entry{kind: recordFinished, time: r.startedAt.Add(now), data: &detail{At: now, Status: string(status)}})
 			settled = false
 		}
-		e := news{Event: Event{Kind: EventRunFinished, Status: string(r.m.status())}}
+		e := remarks{Event: Event{Kind: EventRunFinished, Status: string(r.m.status())}}
 		if r.m.cut == ReasonInterrupted {
 			e.err = r.why.interrupted
 		} else {
@@ -363,7 +363,7 @@ func (r *Run) parkLocked(idle bool, now time.Duration) {
 		r.unparkLocked()
 	case !r.toldPark && r.m.recording:
 		r.toldPark = true
-		r.tellLocked(news{Event: Event{Kind: EventRunParked, Status: string(RunParked)}}, now)
+		r.tellLocked(remarks{Event: Event{Kind: EventRunParked, Status: string(RunParked)}}, now)
 	case !r.isParked && !r.telling:
 		r.isParked = true
 		close(r.parked)
