@@ -133,11 +133,16 @@ func (f *Files) Append(ctx context.Context, records ...Record) error {
 	}
 	if err := f.write(w, records); err != nil {
 		// Nobody knows what is on the disk now.
-		w.broken = fmt.Errorf("journal: run %s: %w", run, err)
+		w.broken = f.failed(run, err)
 		return w.broken
 	}
 	w.last = records[len(records)-1]
 	return nil
+}
+
+// failed says where something failed.
+func (f *Files) failed(run string, err error) error {
+	return fmt.Errorf("journal %s: run %s: %w", f.root.Name(), run, err)
 }
 
 func (f *Files) writer(run string) *writer {
@@ -176,7 +181,7 @@ func (f *Files) take(ctx context.Context, w *writer, records []Record) error {
 	}
 	fresh := len(before) == 0
 	if err := f.makeFolder(run); err != nil {
-		return fmt.Errorf("journal: run %s: %w", run, err)
+		return f.failed(run, err)
 	}
 	if w.owner == nil {
 		if w.owner, err = f.own(run); err != nil {
@@ -192,11 +197,11 @@ func (f *Files) take(ctx context.Context, w *writer, records []Record) error {
 		return fmt.Errorf("%w: run %s", ErrConflict, run)
 	}
 	if err != nil {
-		return fmt.Errorf("journal: run %s: %w", run, err)
+		return f.failed(run, err)
 	}
 	if err := f.syncFolder(run); err != nil {
 		file.Close()
-		return fmt.Errorf("journal: run %s: %w", run, err)
+		return f.failed(run, err)
 	}
 	// From here on no former writer succeeds; what one wrote until now counts.
 	after, _, err := f.read(run)
@@ -255,7 +260,7 @@ func (f *Files) Read(ctx context.Context, run string) ([]Record, error) {
 		err = ErrUnknownRun
 	}
 	if err != nil {
-		return nil, fmt.Errorf("journal: run %s: %w", run, err)
+		return nil, f.failed(run, err)
 	}
 	return records, nil
 }
@@ -381,18 +386,18 @@ func (f *Files) own(run string) (*os.File, error) {
 	name := path.Join(run, ownerName)
 	file, err := f.root.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("journal: run %s: %w", run, err)
+		return nil, f.failed(run, err)
 	}
 	free, err := tryLock(file)
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("journal: run %s: %w", run, err)
+		return nil, f.failed(run, err)
 	}
 	if !free {
 		defer file.Close()
 		info, err := file.Stat()
 		if err != nil {
-			return nil, fmt.Errorf("journal: run %s: %w", run, err)
+			return nil, f.failed(run, err)
 		}
 		if time.Since(info.ModTime()) >= f.lease {
 			return nil, nil
@@ -406,7 +411,7 @@ func (f *Files) own(run string) (*os.File, error) {
 	}
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("journal: run %s: %w", run, err)
+		return nil, f.failed(run, err)
 	}
 	return file, nil
 }
