@@ -147,10 +147,12 @@ const (
 
 // A transition is what observers are told of: a fact, or a step that ended because of one.
 type transition struct {
-	kind    EventKind
-	step    int32
-	attempt int
 	at      time.Duration
+	step    int32
+	kind    eventCode
+	attempt uint8
+	status  Status // of the step, after it
+	reason  Reason
 }
 
 func newMachine(p *program, ru rules, recording bool) *machine {
@@ -266,7 +268,7 @@ func (m *machine) apply(f fact) {
 		}
 		s.flags = s.flags&^(inReady|retried|begun) | started
 		m.running++
-		m.tell(EventStepStarted, f.step, f.at)
+		m.tell(toldStepStarted, f.step, f.at)
 	case factBegun:
 		m.begin(f)
 	case factEnded:
@@ -291,7 +293,7 @@ func (m *machine) apply(f fact) {
 	case factAsked:
 		g := m.gate[f.step]
 		g.asked, g.askedAt = true, f.at
-		m.tell(EventApprovalRequested, f.step, f.at)
+		m.tell(toldApprovalRequested, f.step, f.at)
 	case factApproved:
 		m.decide(f, approval.Approved)
 		if f.step == planGate {
@@ -368,11 +370,12 @@ func (m *machine) tick(at time.Duration) {
 	}
 }
 
-func (m *machine) tell(kind EventKind, step int32, at time.Duration) {
+func (m *machine) tell(kind eventCode, step int32, at time.Duration) {
 	if m.recording {
 		t := transition{kind: kind, step: step, at: at}
 		if step != planGate {
-			t.attempt = int(m.steps[step].tries)
+			s := &m.steps[step]
+			t.attempt, t.status, t.reason = s.tries, s.status, s.reason
 		}
 		m.transitions = append(m.transitions, t)
 	}
@@ -386,7 +389,7 @@ func (m *machine) decide(f fact, v approval.Verdict) {
 	if g.ready && (f.step == planGate || m.steps[f.step].status == WaitingApproval) {
 		m.waiting--
 	}
-	m.tell(EventApprovalDecided, f.step, f.at)
+	m.tell(toldApprovalDecided, f.step, f.at)
 }
 
 // met is called when a step's dependencies are met, and again when its gate is approved after that.
@@ -443,7 +446,7 @@ func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, c
 		m.closing = true
 	}
 	m.unspread = append(m.unspread, i)
-	m.tell(EventStepFinished, i, at)
+	m.tell(toldStepFinished, i, at)
 }
 
 // spread tells dependents of the steps that have ended, and what follows from that, until nothing more follows. Every

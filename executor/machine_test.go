@@ -760,7 +760,7 @@ func told(t *rapid.T, m *machine, f fact, before []stepState, rollback *rollback
 		}
 	}
 	for _, tr := range m.transitions {
-		got = append(got, fmt.Sprint(tr.kind, tr.step, tr.at))
+		got = append(got, fmt.Sprint(eventKinds[tr.kind], tr.step, tr.at))
 	}
 	slices.Sort(want)
 	slices.Sort(got)

@@ -355,9 +355,11 @@ func (e *Executor) resume(ctx context.Context, plan *dag.Plan, o RunOptions, rec
 	}
 	last := records[len(records)-1]
 	r.ledger.epoch, r.ledger.seq, r.ledger.durable, r.ledger.hash = last.Epoch+1, last.Seq, last.Seq, last.Hash
-	r.seq = int64(len(r.m.transitions)) + 1
+	told := int64(len(r.m.transitions)) + 1
 	r.m.transitions = r.m.transitions[:0]
-	r.m.recording = len(e.config.Observers) > 0
+	if r.m.recording = r.outbox != nil; r.m.recording {
+		r.outbox.seq = told
+	}
 	if r.m.finished() && !undo {
 		if f.finished == "" { // the process died before it could say so
 			r.ledger.add(entry{kind: recordFinished, time: time.Now(), data: &detail{At: r.m.now, Status: string(r.m.status())}})

@@ -61,7 +61,7 @@ func (m *machine) retry(f fact) {
 	m.delayed = slices.Insert(m.delayed, at, d)
 	switch reason := m.stops(f.step); reason {
 	case ReasonNone:
-		m.tell(EventRetryScheduled, f.step, f.at)
+		m.tell(toldRetryScheduled, f.step, f.at)
 	case ReasonRunFailed:
 		m.end(f.step, f.at, Cancelled, reason, m.cause)
 	default:

@@ -86,7 +86,7 @@ func (m *machine) beginRollback(at time.Duration) {
 	}
 	m.chainWriters(b)
 	m.rollback = b
-	m.tell(EventRollbackStarted, planGate, at)
+	m.tell(toldRollbackStarted, planGate, at)
 	var free []int32
 	for i := range b.steps {
 		if b.steps[i].unmet == 0 {
@@ -175,7 +175,7 @@ func (m *machine) undo(f fact) {
 		b.order = append(slices.DeleteFunc(b.order, func(i int32) bool { return i == f.step }), f.step)
 		b.running++
 		m.running++
-		m.tell(EventUndoStarted, f.step, f.at)
+		m.tell(toldUndoStarted, f.step, f.at)
 	case factUndoEnded:
 		m.running--
 		b.running--
@@ -196,7 +196,7 @@ func (m *machine) undo(f fact) {
 		}
 	}
 	if b := m.rollback; b != nil && f.kind != factRollback && b.open == 0 {
-		m.tell(EventRollbackFinished, planGate, f.at)
+		m.tell(toldRollbackFinished, planGate, f.at)
 	}
 }
 
@@ -210,7 +210,7 @@ func (m *machine) undoEnd(i int32, at time.Duration, status Status, reason Reaso
 	if s.cause < 0 && m.cause != i {
 		s.cause = m.cause
 	}
-	m.tell(EventUndoFinished, i, at)
+	m.tell(toldUndoFinished, i, at)
 }
 
 // over tells whether nothing is left to be undone, or an interrupt keeps the rest from it.

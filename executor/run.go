@@ -39,41 +39,40 @@ type Run struct {
 
 	asked sync.Mutex // held while StillWanted is called
 
-	inbox atomic.Pointer[worker] // attempts that have ended and that nobody has taken yet, the last first
+	inbox  atomic.Pointer[worker] // attempts that have ended and that nobody has taken yet, the last first
+	outbox *outbox                // nil without observers
 
-	mu        sync.Mutex // guards what follows; let go of with unlock
-	m         *machine
-	outcomes  []outcome // by step index; nil until there is one
-	slab      []attempt // attempts not used yet
-	busy      *worker   // those that have an attempt
-	idle      *worker
-	helping   bool            // a worker is on its way to a ready step
-	ledger    *ledger         // nil without a journal; set before the run starts
-	broken    error           // why the journal cannot be written any more
-	undos     []*actions.Undo // by step index; nil until there is one
-	undoErrs  []error         // of handlers, by step index; nil until there is one
-	resumed   bool            // a former process began the run
-	stale     bool            // StillWanted is to be asked
-	probing   int             // calls of a Prober that have not ended
-	unguard   context.CancelFunc
-	asks      map[int32]*ask
-	openAsks  []*ask
-	live      int           // workers that have not been abandoned
-	asking    int           // calls of the approver that have not ended
-	leaked    bool          // a goroutine was abandoned
-	awake     bool          // the supervisor will look before it waits
-	timerAt   time.Duration // when the supervisor wakes by itself
-	nextKill  time.Duration // no running attempt has an earlier killAt
-	nextClose time.Duration // no open ask expires earlier
-	giveUp    time.Duration // when calls of the approver that outlive the run are abandoned
-	why       halts
-	outbox    []news
-	seq       int64
-	telling   bool          // a goroutine tells observers
-	parked    chan struct{} // closed while the run is parked
-	isParked  bool          // only while the machine is idle
-	toldPark  bool          // observers know that the run is parked, or are about to
-	toldEnd   bool          // observers know that the run has finished, or are about to
+	mu           sync.Mutex // guards what follows; let go of with unlock
+	m            *machine
+	outcomes     []outcome // by step index; nil until there is one
+	slab         []attempt // attempts not used yet
+	busy         *worker   // those that have an attempt
+	idle         *worker
+	helping      bool            // a worker is on its way to a ready step
+	ledger       *ledger         // nil without a journal; set before the run starts
+	broken       error           // why the journal cannot be written any more
+	undos        []*actions.Undo // by step index; nil until there is one
+	undoErrs     []error         // of handlers, by step index; nil until there is one
+	resumed      bool            // a former process began the run
+	stale        bool            // StillWanted is to be asked
+	probing      int             // calls of a Prober that have not ended
+	unguard      context.CancelFunc
+	asks         map[int32]*ask
+	openAsks     []*ask
+	live         int           // workers that have not been abandoned
+	asking       int           // calls of the approver that have not ended
+	leaked       bool          // a goroutine was abandoned
+	awake        bool          // the supervisor will look before it waits
+	timerAt      time.Duration // when the supervisor wakes by itself
+	nextKill     time.Duration // no running attempt has an earlier killAt
+	nextClose    time.Duration // no open ask expires earlier
+	giveUp       time.Duration // when calls of the approver that outlive the run are abandoned
+	why          halts
+	startTelling bool          // to be done by unlock
+	parked       chan struct{} // closed while the run is parked
+	isParked     bool          // only while the machine is idle
+	toldPark     bool          // observers know that the run is parked, or are about to
+	toldEnd      bool          // observers know that the run has finished, or are about to
 }
 
 // halts say for people what stopped a run.
@@ -137,6 +136,9 @@ func (e *Executor) newRun(ctx context.Context, p *program, o RunOptions) (*Run, 
 		m: newMachine(p, e.config.rules(), len(e.config.Observers) > 0), unguard: func() {},
 		asks: map[int32]*ask{}, nextKill: never, nextClose: never, giveUp: never, parked: make(chan struct{}), awake: true,
 	}
+	if len(e.config.Observers) > 0 {
+		r.outbox = &outbox{news: make([]news, 0, outboxRoom), room: make([]news, 0, outboxRoom)}
+	}
 	r.stale = e.config.StillWanted != nil
 	r.careful = r.stale || e.config.Journal != nil || e.config.Limits != nil
 	if e.config.Journal != nil {
@@ -154,7 +156,7 @@ func (r *Run) start() {
 		r.startedAt = time.Now()
 		r.base = r.startedAt
 	}
-	r.tellLocked(remarks{Event: Event{Kind: kind, Status: string(RunRunning)}}, r.m.now)
+	r.tellLocked(remarks{kind: kind, status: string(RunRunning)}, r.m.now)
 	for i := range r.m.steps {
 		if r.probing > 0 && r.m.steps[i].status == Running {
 			r.group.Go(func() error {
@@ -301,7 +303,7 @@ func (r *Run) pokeLocked() {
 	if r.awake {
 		return
 	}
-	if m.finished() || m.idle() || len(m.transitions) > 0 && !r.telling || len(m.asks) > 0 || m.closing || r.alarmLocked() < r.timerAt {
+	if m.finished() || m.idle() || len(m.asks) > 0 || m.closing || r.alarmLocked() < r.timerAt {
 		r.awake = true
 		select {
 		case r.wake <- struct{}{}:

@@ -29,9 +29,6 @@ func (r *Run) supervise(lent bool) {
 			})
 			<-begun
 		}
-		if t.tell {
-			r.tell(&tale{})
-		}
 		if t.flush {
 			_ = r.flush() // which ends the run when it fails
 			continue
@@ -74,7 +71,6 @@ type turn struct {
 	helper   *worker
 	asks     []*ask
 	alarm    time.Duration // from now
-	tell     bool
 	flush    bool
 	parked   bool
 	finished bool
@@ -99,7 +95,7 @@ func (r *Run) turn() turn {
 	var t turn
 	t.helper = r.helperLocked()
 	t.asks = r.askLocked(now)
-	r.collectLocked()
+	r.publishLocked()
 	over := r.m.finished() && r.live == 0 && r.probing == 0
 	if over || r.m.ended != "" {
 		r.unguard()
@@ -120,18 +116,16 @@ func (r *Run) turn() turn {
 			r.ledger.add(entry{kind: recordFinished, time: r.startedAt.Add(now), data: &detail{At: now, Status: string(status)}})
 			settled = false
 		}
-		e := remarks{Event: Event{Kind: EventRunFinished, Status: string(r.m.status())}}
+		e := remarks{kind: EventRunFinished, status: string(r.m.status())}
 		if r.m.cut == ReasonInterrupted {
 			e.err = r.why.interrupted
 		} else {
-			e.Message = r.why.message(r.m.cut)
+			e.message = r.why.message(r.m.cut)
 		}
 		r.tellLocked(e, now)
 	}
-	t.tell = len(r.outbox) > 0 && !r.telling
-	r.telling = r.telling || t.tell
 	t.flush = !settled && (over || r.m.idle())
-	t.finished, t.parked = over && !r.telling && !t.flush, r.isParked
+	t.finished, t.parked = over && !t.flush && r.quietLocked(), r.isParked
 	r.awake = false
 	r.timerAt = r.alarmLocked()
 	t.alarm = r.timerAt - now
@@ -363,8 +357,9 @@ func (r *Run) parkLocked(idle bool, now time.Duration) {
 		r.unparkLocked()
 	case !r.toldPark && r.m.recording:
 		r.toldPark = true
-		r.tellLocked(remarks{Event: Event{Kind: EventRunParked, Status: string(RunParked)}}, now)
-	case !r.isParked && !r.telling:
+		r.tellLocked(remarks{kind: EventRunParked, status: string(RunParked)}, now)
+		r.quietLocked()
+	case !r.isParked && r.quietLocked():
 		r.isParked = true
 		close(r.parked)
 	}

@@ -153,13 +153,24 @@ func (r *Run) emptyLocked(now time.Duration) time.Duration {
 
 // unlock lets go of mu, and takes what ended while it was held.
 func (r *Run) unlock() {
-	r.mu.Unlock()
+	r.letGoOf()
 	for r.inbox.Load() != nil && r.mu.TryLock() {
 		r.emptyLocked(0)
 		helper := r.helperLocked()
 		r.pokeLocked()
-		r.mu.Unlock()
+		r.letGoOf()
 		r.spawn(helper)
+	}
+}
+
+// letGoOf lets go of mu, and has observers told what happened while it was held.
+func (r *Run) letGoOf() {
+	r.publishLocked()
+	tell := r.startTelling
+	r.startTelling = false
+	r.mu.Unlock()
+	if tell {
+		r.tell()
 	}
 }
 
