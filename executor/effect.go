@@ -84,10 +84,7 @@ func (a *attempt) intend() error {
 		return context.Canceled
 	}
 	if undo != nil {
-		if r.undos == nil {
-			r.undos = make([]*actions.Undo, r.plan.Len())
-		}
-		r.undos[a.step] = undo
+		r.keepUndo(a.step, undo)
 	}
 	a.begun.Store(true)
 	r.applyWithLocked(fact{kind: factBegun, step: a.step, at: r.now(), effect: a.effectMark()}, &detail{Undo: undo})
@@ -97,6 +94,17 @@ func (a *attempt) intend() error {
 		return err
 	}
 	return nil
+}
+
+// keepUndo keeps what is needed to undo a step. What an attempt before this one kept, of which nobody knows whether it took
+// effect, stays: the prior state of this one may be what that one wrote.
+func (r *Run) keepUndo(i int32, undo *actions.Undo) {
+	if r.undos == nil {
+		r.undos = make([]*actions.Undo, r.plan.Len())
+	}
+	if r.undos[i] == nil || r.m.steps[i].flags&unsure == 0 {
+		r.undos[i] = undo
+	}
 }
 
 // effectMark is what is known of the effect when the attempt has begun or ended.

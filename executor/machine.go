@@ -35,6 +35,7 @@ type machine struct {
 	stopping    bool          // what runs is to be told to end, because the run has failed; set to false by who does
 	delayed     []delay       // steps that wait for another attempt, the next first
 	rollback    *rollback     // nil before there is one
+	undoWanted  bool          // somebody asked for the rollback before the run ended
 	ended       RunStatus     // how the run ended before anything was undone; "" while it goes on
 	cause       int32         // the step that began the failure, -1 for none
 	halted      Reason        // why nothing new starts but steps marked always, ReasonNone while it does
@@ -85,12 +86,14 @@ const (
 	delaying // it is in delayed
 	retried  // an attempt ended and another is to come; it still holds its group of writers
 	doubted  // nobody knows whether its effect was sent, and a person is asked
+	unsure   // nobody knows whether an attempt before this one sent its effect
 )
 
 // writers serialises steps that write the same object.
 type writers struct {
 	holder int32   // the step that runs, -1 for none
 	queue  []int32 // steps that could run, ascending; the first is in ready while there is no holder
+	ran    []int32 // steps that have started, in order
 }
 
 type gateState struct {
@@ -119,7 +122,7 @@ const (
 	factBegun                        // step, harmless: its effect is about to be sent
 	factUndoStarted                  // step
 	factUndoEnded                    // step, status, reason
-	factRollback                     // what can be undone and is not, is to be
+	factRollback                     // what can be undone and is not, is to be, once the run has ended
 	factRollbackOver                 // the rollback's clock has run out
 	factResumed                      // another process goes on with the run
 	factRefused                      // step: the dry run says that it would fail; nothing has started
@@ -265,6 +268,9 @@ func (m *machine) apply(f fact) {
 		m.ready.remove(m.info[f.step].rank)
 		if m.groups > 0 && s.flags&retried == 0 {
 			m.hold(f.step)
+		}
+		if s.flags&begun != 0 {
+			s.flags |= unsure
 		}
 		s.flags = s.flags&^(inReady|retried|begun) | started
 		m.running++
@@ -437,6 +443,10 @@ func (m *machine) end(i int32, at time.Duration, status Status, reason Reason, c
 		s.flags &^= retried
 	}
 	s.status, s.reason, s.end, s.cause = status, reason, at, cause
+	if s.flags&(unsure|begun) == unsure && status != Succeeded { // this attempt sent nothing, but one before may have
+		s.status, s.reason = Unknown, ReasonUnresolved
+		s.flags |= begun
+	}
 	if reason >= ReasonRunCancelled {
 		m.cut = max(m.cut, reason)
 	} else if reason == ReasonAbandoned {
@@ -573,6 +583,7 @@ func (m *machine) hold(i int32) {
 		w := &m.writers[g]
 		w.holder = i
 		w.queue = w.queue[1:]
+		w.ran = append(w.ran, i)
 	}
 }
 
@@ -624,7 +635,7 @@ func (m *machine) conclude(at time.Duration) {
 	default:
 		m.ended = RunSucceededWithWarnings
 	}
-	if undo && m.strategy == RollbackAutomatic {
+	if undo && m.strategy == RollbackAutomatic || m.undoWanted {
 		m.beginRollback(at)
 	}
 }

@@ -29,6 +29,8 @@ type model struct {
 	order      map[int32]int // in which steps ended
 	begun      map[int32]bool
 	harmless   map[int32]bool
+	unsure     map[int32]bool // whether an attempt before this one took effect
+	wanted     bool           // a rollback
 	held       map[int32]bool // between two attempts
 	delayed    map[int32]bool // of these, those whose wait is not over
 	doubted    map[int32]bool // of these, those about which a person is asked
@@ -53,7 +55,7 @@ func newModel(p *program, ru rules) *model {
 	m := &model{
 		p: p, rules: ru, planNeeded: p.gates.Plan.Required, root: -1,
 		status: map[int32]Status{}, reason: map[int32]Reason{}, cause: map[int32]int32{}, tries: map[int32]int{}, started: map[int32]bool{},
-		endedAt: map[int32]time.Duration{}, order: map[int32]int{}, begun: map[int32]bool{}, harmless: map[int32]bool{}, held: map[int32]bool{},
+		endedAt: map[int32]time.Duration{}, order: map[int32]int{}, begun: map[int32]bool{}, harmless: map[int32]bool{}, unsure: map[int32]bool{}, held: map[int32]bool{},
 		delayed: map[int32]bool{}, doubted: map[int32]bool{}, approved: map[int32]bool{}, decided: map[int32]bool{}, asked: map[int32]bool{},
 	}
 	m.stood = m.idle()
@@ -238,6 +240,9 @@ func (m *model) stops(i int32) Reason {
 
 func (m *model) end(i int32, s Status, r Reason, cause int32) {
 	m.status[i], m.reason[i], m.cause[i], m.endedAt[i] = s, r, cause, m.now
+	if m.unsure[i] && !m.begun[i] && s != Succeeded {
+		m.status[i], m.reason[i], m.begun[i] = Unknown, ReasonUnresolved, true
+	}
 	m.order[i] = len(m.order)
 	delete(m.held, i)
 	delete(m.delayed, i)
@@ -261,7 +266,12 @@ func (m *model) cancelAll(r Reason, cause int32, which func(int32) bool) {
 	}
 }
 
-func (m *model) begin(f fact) { m.begun[f.step], m.harmless[f.step] = true, f.effect == noTrace }
+func (m *model) begin(f fact) {
+	m.begun[f.step] = true
+	if f.effect != noTrace || !m.unsure[f.step] {
+		m.harmless[f.step] = f.effect == noTrace
+	}
+}
 
 func (m *model) apply(f fact) {
 	at := max(f.at, m.now)
@@ -272,6 +282,7 @@ func (m *model) apply(f fact) {
 	i := f.step
 	switch f.kind {
 	case factStarted:
+		m.unsure[i] = m.unsure[i] || m.begun[i]
 		m.status[i], m.started[i], m.begun[i] = Running, true, false
 		m.tries[i]++
 		delete(m.held, i)
@@ -287,6 +298,9 @@ func (m *model) apply(f fact) {
 		}
 		m.end(i, f.status, f.reason, cause)
 	case factRetry:
+		if m.begun[i] && m.is(i, mutating) {
+			m.unsure[i] = f.effect != notBegun
+		}
 		m.status[i], m.begun[i], m.held[i], m.delayed[i] = Pending, false, true, true
 		switch r := m.stops(i); r {
 		case ReasonNone:
@@ -325,6 +339,13 @@ func (m *model) apply(f fact) {
 			m.cancelAll(f.reason, -1, func(i int32) bool { return f.reason == ReasonInterrupted || m.planWaits() || !m.is(i, always) })
 		}
 	case factRollback:
+		if m.ended == "" {
+			m.wanted = true
+			break
+		}
+		if !m.finished() {
+			break
+		}
 		if m.halted == ReasonInterrupted {
 			m.halted = ReasonNone
 		}
@@ -432,7 +453,7 @@ func (m *model) conclude() {
 	default:
 		m.ended = RunSucceededWithWarnings
 	}
-	if undo && m.rules.strategy == RollbackAutomatic {
+	if m.wanted || undo && m.rules.strategy == RollbackAutomatic {
 		m.beginRollback()
 	}
 }
@@ -472,6 +493,13 @@ func drawProgram(t *rapid.T) *program {
 	p := &program{gates: &approval.Gates{}, info: make([]stepInfo, n), byRank: make([]int32, n), groups: 2}
 	p.gates.Plan.Required = rapid.IntRange(0, 3).Draw(t, "plan gate") == 0
 	var edges []dag.Edge
+	order := rapid.Permutation(slices.Collect(func(yield func(int32) bool) {
+		for i := range n {
+			if !yield(int32(i)) {
+				return
+			}
+		}
+	})).Draw(t, "order")
 	for i := range n {
 		info := stepInfo{group: int32(rapid.IntRange(-3, 1).Draw(t, "group")), rank: int32(n - 1 - i)}
 		info.group = max(info.group, -1)
@@ -492,7 +520,7 @@ func drawProgram(t *rapid.T) *program {
 		p.info[i], p.byRank[info.rank] = info, int32(i)
 		for d := range i {
 			if rapid.IntRange(0, 3).Draw(t, "edge") == 0 {
-				edges = append(edges, dag.Edge{From: int32(d), To: int32(i)})
+				edges = append(edges, dag.Edge{From: order[d], To: order[i]})
 			}
 		}
 	}
@@ -527,6 +555,9 @@ func drawFact(t *rapid.T, m *model) (fact, bool) {
 		add(fact{kind: factEnded, step: i, status: Unknown, reason: ReasonAbandoned, effect: effect}, 1)
 		if m.tries[i] <= m.rules.retries {
 			add(fact{kind: factRetry, step: i, until: m.now + time.Duration(rapid.IntRange(1, 9).Draw(t, "wait"))}, 2)
+			if m.begun[i] {
+				add(fact{kind: factRetry, step: i, until: m.now, effect: mayHappened}, 2)
+			}
 		}
 		if !m.begun[i] {
 			add(fact{kind: factBegun, step: i, effect: max(effect, mayHappened)}, 2)
@@ -565,7 +596,7 @@ func drawFact(t *rapid.T, m *model) (fact, bool) {
 			facts = []fact{{kind: factRollbackOver}, {kind: factHalted, reason: ReasonInterrupted}}
 		}
 	case 2:
-		facts = []fact{{kind: factResumed}}
+		facts = []fact{{kind: factResumed}, {kind: factRollback}}
 	case 3:
 		if len(m.started) == 0 && len(m.asked) == 0 && !m.allEnded() && !m.failed && m.halted == ReasonNone {
 			facts = []fact{{kind: factRefused, step: 0}}
@@ -573,9 +604,6 @@ func drawFact(t *rapid.T, m *model) (fact, bool) {
 	}
 	f := rapid.SampledFrom(facts).Draw(t, "fact")
 	f.at = m.now + time.Duration(rapid.IntRange(-2, 9).Draw(t, "later"))
-	if f.kind == factEnded {
-		f.at = max(f.at, m.now+1) // whatever a step does takes time
-	}
 	return f, true
 }
 

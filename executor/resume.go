@@ -180,10 +180,7 @@ func (f *fold) take(rec *journal.Record) error {
 		r.why.restore(reason, d.Message)
 	case factBegun:
 		if d.Undo != nil {
-			if r.undos == nil {
-				r.undos = make([]*actions.Undo, r.plan.Len())
-			}
-			r.undos[step] = d.Undo
+			r.keepUndo(step, d.Undo)
 		}
 	case factEnded:
 		if f.interrupted && (reason == ReasonInterrupted || reason == ReasonAbandoned) {
@@ -379,20 +376,16 @@ func (e *Executor) resume(ctx context.Context, plan *dag.Plan, o RunOptions, rec
 	// Wall time counts for people; the run's own clock stood while no process had the run.
 	now := max(time.Since(r.startedAt), r.m.now)
 	r.base = time.Now().Add(-now)
-	r.m.rules = e.config.rules()
-	r.m.rules.early, r.m.rules.limit = b.Early, max(r.m.rules.limit, 0)
 	r.resumed, r.stale = true, e.config.StillWanted != nil
 	r.applyLocked(fact{kind: factResumed, at: now})
 	if err := r.ledger.flush(); err != nil { // takes the run over
 		return nil, fmt.Errorf("executor: run %s: %w", o.ID, err)
 	}
 	if undo {
-		if !r.m.finished() && r.m.ended == "" {
+		r.applyLocked(fact{kind: factRollback, at: now})
+		if r.m.ended == "" {
 			r.why.cancelled = "its rollback was asked for"
-			r.m.rules.strategy = RollbackAutomatic
 			r.applyLocked(fact{kind: factHalted, at: now, reason: ReasonRunCancelled})
-		} else {
-			r.applyLocked(fact{kind: factRollback, at: now})
 		}
 	}
 	r.reviveLocked(now)
@@ -413,10 +406,16 @@ func (r *Run) reviveLocked(now time.Duration) {
 		idempotent := r.plan.Step(int(i)).Spec().Idempotent
 		switch {
 		case m.steps[i].flags&begun == 0 || m.info[i].traits&mutating == 0 || idempotent && r.undoKnown(i):
-			r.applyLocked(fact{kind: factRetry, step: i, at: now, until: now})
+			f := fact{kind: factRetry, step: i, at: now, until: now}
+			if m.steps[i].flags&begun != 0 {
+				f.effect = mayHappened
+			}
+			r.applyLocked(f)
 			m.apply(fact{kind: factDue, step: i, at: now})
 		case r.handlers[r.info[i].action].prober != nil:
 			r.probing++
+		case m.stops(i) != ReasonNone:
+			r.applyLocked(fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, effect: mayHappened})
 		default:
 			r.applyLocked(fact{kind: factDoubted, step: i, at: now})
 		}

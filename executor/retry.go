@@ -53,6 +53,12 @@ func (m *machine) retry(f fact) {
 	s := &m.steps[f.step]
 	m.running--
 	s.status = Pending
+	if m.info[f.step].traits&mutating != 0 && s.flags&begun != 0 {
+		s.flags &^= unsure // unless the fact says that the effect may have been sent, it is known that it was not
+		if f.effect != notBegun {
+			s.flags |= unsure
+		}
+	}
 	s.flags = s.flags&^begun | retried | delaying
 	d := delay{f.until, f.step}
 	at, _ := slices.BinarySearchFunc(m.delayed, d, func(a, b delay) int {
@@ -107,10 +113,11 @@ func (m *machine) dueAt() time.Duration {
 func (m *machine) begin(f fact) {
 	s := &m.steps[f.step]
 	s.flags |= begun
-	if f.effect == noTrace {
-		s.flags |= harmless
-	} else {
+	switch {
+	case f.effect != noTrace:
 		s.flags &^= harmless
+	case s.flags&unsure == 0: // else there may be nothing to undo only because an attempt before this one did it
+		s.flags |= harmless
 	}
 }
 

@@ -98,19 +98,11 @@ func (m *machine) beginRollback(at time.Duration) {
 
 // chainWriters has the undo of a step wait for those of the steps of its group that ran after it.
 func (m *machine) chainWriters(b *rollback) {
-	byGroup := make([][]int32, m.groups)
-	for i := range m.steps {
-		if g := m.info[i].group; g >= 0 && m.steps[i].flags&started != 0 {
-			byGroup[g] = append(byGroup[g], int32(i))
-		}
-	}
-	for _, group := range byGroup {
-		slices.SortFunc(group, func(x, y int32) int {
-			return cmp.Or(cmp.Compare(m.steps[x].end, m.steps[y].end), cmp.Compare(m.steps[x].start, m.steps[y].start), cmp.Compare(x, y))
-		})
-		for k := 1; k < len(group); k++ {
-			b.before[group[k]] = group[k-1]
-			b.steps[group[k-1]].unmet++
+	for g := range m.writers {
+		ran := m.writers[g].ran
+		for k := 1; k < len(ran); k++ {
+			b.before[ran[k]] = ran[k-1]
+			b.steps[ran[k-1]].unmet++
 		}
 	}
 }
@@ -163,7 +155,9 @@ func (m *machine) undo(f fact) {
 	b := m.rollback
 	switch f.kind {
 	case factRollback:
-		if m.ended != "" && (b == nil || b.over(m)) {
+		if m.ended == "" {
+			m.undoWanted = true
+		} else if b == nil || b.over(m) {
 			if m.halted == ReasonInterrupted {
 				m.halted = ReasonNone
 			}
