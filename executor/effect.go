@@ -188,6 +188,21 @@ func (r *Run) wanted(ctx context.Context) error {
 	return errObsolete
 }
 
+// giveBack lets go of what others wait for.
+func (a *attempt) giveBack(c *care, ok bool) {
+	defer func() { _ = recover() }() // a Locker or store that fails now must not fail a step that took effect
+	if unlock := c.locked; unlock != nil {
+		c.locked = nil
+		defer unlock()
+	}
+	if c.admitted {
+		c.admitted = false
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(a), DefaultGrace)
+		defer cancel()
+		_ = a.run.config.Limits.Ended(ctx, a.effect(), a.mayHaveBegun(), ok)
+	}
+}
+
 // said is what an error says of itself. Errors are a handler's, so they are not asked under a lock.
 type said struct {
 	transient bool
@@ -199,14 +214,8 @@ type said struct {
 
 // settle gives back what the attempt held, and asks its error.
 func (a *attempt) settle(err error) (s said) {
-	if c := a.more; c != nil && c.locked != nil {
-		c.locked()
-		c.locked = nil
-	}
-	if c := a.more; c != nil && c.admitted {
-		c.admitted = false
-		// A store that fails now must not fail a step that took effect; the next Admit meets the same store.
-		_ = a.run.config.Limits.Ended(context.WithoutCancel(a), a.effect(), a.mayHaveBegun(), err == nil)
+	if c := a.more; c != nil && (c.locked != nil || c.admitted) {
+		a.giveBack(c, err == nil)
 	}
 	if err == nil {
 		return said{}

@@ -2,7 +2,6 @@ package executor
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"github.com/remedykit/remedy/approval"
@@ -89,13 +88,6 @@ const (
 	unsure   // nobody knows whether an attempt before this one sent its effect
 )
 
-// writers serialises steps that write the same object.
-type writers struct {
-	holder int32   // the step that runs, -1 for none
-	queue  []int32 // steps that could run, ascending; the first is in ready while there is no holder
-	ran    []int32 // steps that have started, in order
-}
-
 type gateState struct {
 	asked   bool
 	ready   bool
@@ -105,57 +97,6 @@ type gateState struct {
 	at      time.Duration // of the decision
 	verdict approval.Verdict
 	reason  Reason // of a rejection
-}
-
-type factKind uint8
-
-const (
-	factStarted      factKind = iota // step
-	factEnded                        // step, status, reason, effect
-	factAsked                        // step or planGate
-	factApproved                     // step or planGate
-	factRejected                     // step or planGate, reason
-	factHalted                       // reason: the run is cancelled, interrupted or out of time
-	factRetry                        // step, until: an attempt failed and there will be another
-	factDue                          // step: it has waited for its next attempt
-	factDoubted                      // step: its outcome is unknown, and a person is to be asked
-	factBegun                        // step, harmless: its effect is about to be sent
-	factUndoStarted                  // step
-	factUndoEnded                    // step, status, reason
-	factRollback                     // what can be undone and is not, is to be, once the run has ended
-	factRollbackOver                 // the rollback's clock has run out
-	factResumed                      // another process goes on with the run
-	factRefused                      // step: the dry run says that it would fail; nothing has started
-)
-
-// A fact is something that happened.
-type fact struct {
-	step   int32
-	kind   factKind
-	status Status
-	reason Reason
-	effect effectMark
-	at     time.Duration
-	until  time.Duration
-}
-
-// An effectMark says what is known of the effect of a step that ran.
-type effectMark uint8
-
-const (
-	notBegun    effectMark = iota
-	mayHappened            // it may have been sent
-	noTrace                // it may have been sent, and left nothing to undo
-)
-
-// A transition is what observers are told of: a fact, or a step that ended because of one.
-type transition struct {
-	at      time.Duration
-	step    int32
-	kind    eventCode
-	attempt uint8
-	status  Status // of the step, after it
-	reason  Reason
 }
 
 func newMachine(p *program, ru rules, recording bool) *machine {
@@ -541,58 +482,6 @@ func (m *machine) sweep(at time.Duration, reason Reason, cause int32, which func
 			m.end(int32(i), at, Unknown, ReasonUnresolved, cause)
 		default:
 			m.end(int32(i), at, Cancelled, reason, cause)
-		}
-	}
-}
-
-// enqueue adds a ready step to its group. Of several the earliest in the document goes first.
-func (m *machine) enqueue(i int32) {
-	w := &m.writers[m.info[i].group]
-	at, _ := slices.BinarySearch(w.queue, i)
-	w.queue = slices.Insert(w.queue, at, i)
-	if w.holder >= 0 || at > 0 {
-		return
-	}
-	if len(w.queue) > 1 {
-		m.ready.remove(m.info[w.queue[1]].rank)
-	}
-	m.ready.add(m.info[i].rank)
-}
-
-// dequeue removes a step that will not run from its group.
-func (m *machine) dequeue(i int32) {
-	if m.info[i].group < 0 {
-		return
-	}
-	w := &m.writers[m.info[i].group]
-	if at, ok := slices.BinarySearch(w.queue, i); ok {
-		if at == 0 {
-			w.queue = w.queue[1:]
-		} else {
-			w.queue = slices.Delete(w.queue, at, at+1)
-		}
-		if at == 0 && w.holder < 0 && len(w.queue) > 0 {
-			m.ready.add(m.info[w.queue[0]].rank)
-		}
-	}
-}
-
-// hold gives the group of a step that starts to it.
-func (m *machine) hold(i int32) {
-	if g := m.info[i].group; g >= 0 {
-		w := &m.writers[g]
-		w.holder = i
-		w.queue = w.queue[1:]
-		w.ran = append(w.ran, i)
-	}
-}
-
-func (m *machine) letGo(i int32) {
-	if g := m.info[i].group; g >= 0 {
-		w := &m.writers[g]
-		w.holder = -1
-		if len(w.queue) > 0 {
-			m.ready.add(m.info[w.queue[0]].rank)
 		}
 	}
 }

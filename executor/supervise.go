@@ -62,6 +62,11 @@ func (r *Run) supervise(lent bool) {
 			r.broken = fmt.Errorf("journal of run %s: %w", r.id, err)
 		}
 	}
+	if l := r.config.Limits; l != nil && r.final.status != RunInterrupted {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), DefaultGrace)
+		_ = l.Finished(ctx, r.id) // at worst a run's worth of what it touched is kept
+		cancel()
+	}
 	r.executor.retire(r.id)
 	close(r.done)
 }

@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// Files keeps records in a folder: a folder for each run, and in it a file for each process that had the run, one record a
-// line. Its folders and files are for their owner only.
+// Files keeps records in a folder: a folder for each run, and in it a file for each process that had the run, or more when
+// they grow, one record a line. Its folders and files are for their owner only.
 //
 // A process takes a run over by creating the file of the next number, which the file system lets one process do; only then
 // it reads what was written before. A process that writes looks, once its records are durable and before it says so,
@@ -34,6 +34,7 @@ type Files struct {
 	root  *os.Root
 	lease time.Duration
 	keep  int
+	full  int64                // the size at which a file is followed by another
 	sync  func(*os.File) error // for tests of disks that fail
 
 	mu      sync.Mutex // guards what follows
@@ -57,6 +58,9 @@ const (
 	DefaultKeep  = 1000
 )
 
+// fullFile is large for an editor, and small for a tool that reads a file whole.
+const fullFile = 16 << 20
+
 // Open opens the journal in a folder, which is made when it is missing. Several processes may share it, on a local file
 // system.
 func Open(dir string, o Options) (*Files, error) {
@@ -71,7 +75,7 @@ func Open(dir string, o Options) (*Files, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	return &Files{
-		root: root, lease: cmp.Or(o.Lease, DefaultLease), keep: cmp.Or(o.Keep, DefaultKeep), sync: (*os.File).Sync, writers: map[string]*writer{},
+		root: root, lease: cmp.Or(o.Lease, DefaultLease), keep: cmp.Or(o.Keep, DefaultKeep), full: fullFile, sync: (*os.File).Sync, writers: map[string]*writer{},
 	}, nil
 }
 
@@ -99,6 +103,7 @@ type writer struct {
 	file   *os.File
 	owner  *os.File // locked; nil when another, frozen process has the lock
 	number int      // of the file
+	size   int64    // of the file
 	last   Record
 	broken error // why nothing can be written any more
 }
@@ -192,15 +197,11 @@ func (f *Files) take(ctx context.Context, w *writer, records []Record) error {
 	if len(numbers) > 0 {
 		number = numbers[len(numbers)-1] + 1
 	}
-	file, err := f.root.OpenFile(path.Join(run, fileName(number)), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: run %s", ErrConflict, run)
+	file, err := f.create(run, number)
+	if errors.Is(err, ErrConflict) {
+		return fmt.Errorf("%w: run %s", err, run)
 	}
 	if err != nil {
-		return f.failed(run, err)
-	}
-	if err := f.syncFolder(run); err != nil {
-		file.Close()
 		return f.failed(run, err)
 	}
 	// From here on no former writer succeeds; what one wrote until now counts.
@@ -216,12 +217,28 @@ func (f *Files) take(ctx context.Context, w *writer, records []Record) error {
 	if w.file != nil {
 		w.file.Close()
 	}
-	w.file, w.number, w.last, w.broken = file, number, lastOf(after), nil
+	w.file, w.number, w.size, w.last, w.broken = file, number, 0, lastOf(after), nil
 	f.touch()
 	if fresh {
 		f.retain(ctx)
 	}
 	return nil
+}
+
+// create makes the file of a number, which one process can.
+func (f *Files) create(run string, number int) (*os.File, error) {
+	file, err := f.root.OpenFile(path.Join(run, fileName(number)), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, ErrConflict
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.syncFolder(run); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // write appends records, makes them durable, and looks whether the run is still this process's.
@@ -234,13 +251,22 @@ func (f *Files) write(w *writer, records []Record) error {
 			return err
 		}
 	}
+	run := records[0].Run
+	if w.size >= f.full {
+		next, err := f.create(run, w.number+1)
+		if err != nil {
+			return err
+		}
+		w.file.Close()
+		w.file, w.number, w.size = next, w.number+1, 0
+	}
 	if _, err := w.file.Write(b.Bytes()); err != nil {
 		return err
 	}
+	w.size += int64(b.Len())
 	if err := f.sync(w.file); err != nil {
 		return err
 	}
-	run := records[0].Run
 	if _, err := f.root.Lstat(path.Join(run, fileName(w.number+1))); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
 			err = ErrConflict

@@ -73,6 +73,36 @@ func TestFilesKeepThePromises(t *testing.T) {
 	})
 }
 
+func TestFilesThatGrowAreFollowedByOthers(t *testing.T) {
+	journaltest.Exercise(t, func(t *testing.T) (journal.Journal, journal.Journal) {
+		dir := t.TempDir()
+		a, b := open(t, dir), open(t, dir)
+		a.FullAt(1)
+		b.FullAt(1)
+		return a, b
+	})
+	dir := t.TempDir()
+	j := open(t, dir)
+	j.FullAt(1000)
+	for last := (journal.Record{}); last.Seq < 30; {
+		next := journaltest.Chain("r", 1, last, 2)
+		require.NoError(t, j.Append(t.Context(), next...))
+		last = next[1]
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "r", "*.jsonl"))
+	require.NoError(t, err)
+	require.Greater(t, len(files), 3)
+	for _, name := range files {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.Less(t, info.Size(), int64(2000))
+	}
+	records, err := j.Read(t.Context(), "r")
+	require.NoError(t, err)
+	require.Len(t, records, 30)
+	require.NoError(t, journal.Verify(records))
+}
+
 func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	require.NoError(t, open(t, dir).Append(t.Context(), journaltest.Chain("r", 1, journal.Record{}, 1)...))

@@ -30,7 +30,7 @@ func New(s Store, r Rules) (*Limits, error) {
 	switch {
 	case s == nil:
 		return nil, errors.New("limits: the store is nil: use NewMemory or OpenFiles")
-	case r.Share > 1:
+	case !(r.Share <= 1):
 		return nil, fmt.Errorf("limits: Rules.Share is %v: it is a share of 1", r.Share)
 	}
 	r.Cooldown = orDefault(r.Cooldown, DefaultCooldown)
@@ -82,7 +82,7 @@ func (l *Limits) Admit(ctx context.Context, e Effect) error {
 		}
 		for _, taken := range slices.Backward(reservations[:i]) {
 			if taken.key != "" && taken.giveUp != nil {
-				if e := l.store.Update(context.WithoutCancel(ctx), taken.key, taken.giveUp); e != nil {
+				if e := l.giveUp(ctx, taken); e != nil {
 					err = errors.Join(err, e)
 				}
 			}
@@ -128,6 +128,23 @@ func (l *Limits) Ended(ctx context.Context, e Effect, took, ok bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// giveUpTimeout bounds the wait for a store of which another, frozen process may have the lock.
+const giveUpTimeout = 10 * time.Second
+
+// giveUp takes a reservation back, also when ctx has ended.
+func (l *Limits) giveUp(ctx context.Context, r reservation) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
+	defer cancel()
+	return l.store.Update(ctx, r.key, r.giveUp)
+}
+
+// Finished forgets what a run has touched, once it does not go on.
+func (l *Limits) Finished(ctx context.Context, run string) error {
+	return l.store.Update(ctx, runKey(run), func([]byte) ([]byte, error) { return nil, nil })
+}
+
+func runKey(run string) string { return "run/" + run }
 
 // share looks at one effect alone.
 func (l *Limits) share(e Effect) error {
@@ -274,7 +291,7 @@ func (l *Limits) run(e Effect) reservation {
 	for _, t := range e.Touches {
 		objects[t.Target.String()] = kinds[t.Kind]
 	}
-	return reservation{key: "run/" + e.Run, take: func(old []byte) ([]byte, error) {
+	return reservation{key: runKey(e.Run), take: func(old []byte) ([]byte, error) {
 		state := runState{}
 		if err := read(old, &state); err != nil {
 			return nil, err

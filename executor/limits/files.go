@@ -67,7 +67,9 @@ func (f *files) Update(ctx context.Context, key string, change func(old []byte) 
 	case (value == nil) == (old == nil) && bytes.Equal(value, old):
 		return nil
 	case value == nil:
-		err = f.root.Remove(name)
+		if err = f.root.Remove(name); err == nil {
+			err = f.root.Remove(name + ".lock")
+		}
 	default:
 		err = f.write(name, key, value)
 	}
@@ -92,8 +94,15 @@ func (f *files) lock(ctx context.Context, name string) (*os.File, error) {
 	}
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
+		if err == nil && f.is(file, name) {
 			return file, nil
+		}
+		if err == nil { // who had it removed it
+			file.Close()
+			if file, err = f.root.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			file.Close()
@@ -106,6 +115,16 @@ func (f *files) lock(ctx context.Context, name string) (*os.File, error) {
 		case <-time.After(retryLock):
 		}
 	}
+}
+
+// is tells whether an open file is the one of a name.
+func (f *files) is(file *os.File, name string) bool {
+	open, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := f.root.Lstat(name)
+	return err == nil && os.SameFile(open, named)
 }
 
 // read returns the value in a file, nil when there is no file. In the file a line with the hash of the rest comes first,

@@ -377,3 +377,13 @@ func TestRulesThatMakeNoSenseAreSaid(t *testing.T) {
 	_, err = limits.New(limits.NewMemory(), limits.Rules{Window: -1})
 	require.ErrorContains(t, err, "Rules.Window")
 }
+
+func TestAFinishedRunLeavesNothing(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s limits.Store) {
+		l := newLimits(t, s, limits.Rules{Workloads: 1})
+		admit(t, l, restart("a", "s", "web"))
+		refused(t, l, restart("a", "other", "db"), limits.RuleBudget)
+		require.NoError(t, l.Finished(t.Context(), "a"))
+		require.Nil(t, get(t, s, "run/a"))
+	})
+}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -458,4 +459,39 @@ func TestWhereverAProcessIsKilledNoValueThatItWroteIsLost(t *testing.T) {
 		require.GreaterOrEqual(t, n-1, said)
 		require.LessOrEqual(t, n-1, said+1)
 	}
+}
+
+func TestAKeyThatIsRemovedLeavesNoFile(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openFiles(t, dir), openFiles(t, dir)
+	var within atomic.Int32
+	var all sync.WaitGroup
+	for i := range 8 {
+		s := a
+		if i%2 == 1 {
+			s = b
+		}
+		all.Go(func() {
+			for k := range 200 { // removed and made again while others wait for its lock
+				if err := s.Update(t.Context(), "k", func(old []byte) ([]byte, error) {
+					if within.Add(1) != 1 {
+						t.Error("two are within")
+					}
+					defer within.Add(-1)
+					if (k+i)%3 == 0 {
+						return nil, nil
+					}
+					return append(old, 'x'), nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	set(t, a, "k", []byte("x"))
+	set(t, a, "k", nil)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }
