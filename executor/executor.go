@@ -198,8 +198,8 @@ func (e *Executor) begin(ctx context.Context, plan *dag.Plan, o RunOptions) (r *
 	}
 	if o.ID == "" {
 		o.ID = newID()
-	} else if !validID(o.ID) {
-		return nil, false, fmt.Errorf("executor: run id %q: use letters, digits, dot, underscore and hyphen, at most 63", o.ID)
+	} else if err := checkID(o.ID); err != nil {
+		return nil, false, err
 	}
 	if r, err = e.known(o.ID, plan, nil); r != nil || err != nil {
 		return r, false, err
@@ -407,6 +407,13 @@ func (e *Executor) handlersFor(p *program) ([]*bound, error) {
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 func validID(id string) bool { return idPattern.MatchString(id) }
+
+func checkID(id string) error {
+	if !validID(id) {
+		return fmt.Errorf("executor: run id %q: use letters, digits, dot, underscore and hyphen, at most 63", id)
+	}
+	return nil
+}
 
 // newID makes an id that sorts by time.
 func newID() string {

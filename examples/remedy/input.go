@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"io/fs"
 	"os"
 )
@@ -46,7 +47,7 @@ func (a *app) readAll(name string, limit int) ([]byte, error) {
 		}
 		r = f
 	}
-	data, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	data, err := io.ReadAll(io.LimitReader(r, int64(min(limit, math.MaxInt-1))+1))
 	if err != nil {
 		return nil, cannotRead(name, err)
 	}

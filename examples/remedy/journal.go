@@ -21,7 +21,17 @@ func (f *journalFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.journal, "journal", "", "`folder` of the journal; remedy under $XDG_STATE_HOME without it")
 }
 
-// open opens the journal.
+// existing opens a journal to read it. A folder that was named and is not there is a mistake.
+func (f *journalFlags) existing() (*journal.Files, error) {
+	if f.journal != "" {
+		if _, err := os.Stat(f.journal); err != nil {
+			return nil, fmt.Errorf("--journal: %w", err)
+		}
+	}
+	return f.open()
+}
+
+// open opens the journal, and makes its folder.
 func (f *journalFlags) open() (*journal.Files, error) {
 	dir := f.journal
 	if dir == "" {
@@ -40,7 +50,7 @@ func (f *journalFlags) open() (*journal.Files, error) {
 
 // history reads a run from the journal.
 func (f *journalFlags) history(ctx context.Context, run string) (*executor.History, error) {
-	files, err := f.open()
+	files, err := f.existing()
 	if err != nil {
 		return nil, err
 	}

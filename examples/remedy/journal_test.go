@@ -90,6 +90,35 @@ func TestAJournalThatWasChangedIsFound(t *testing.T) {
 	require.Contains(t, unknown.stderr, "no such run: q; the last are r")
 }
 
+func TestAForeignOrHalfReadableJournalIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	require.Equal(t, exitParked, remedy(t.Context(), nil, oomkill(dir)...).code)
+	name := filepath.Join(dir, "r", "000001.jsonl")
+	data, err := os.ReadFile(name)
+	require.NoError(t, err)
+	foreign := filepath.Join(dir, "copy", "000001.jsonl")
+	require.NoError(t, os.Mkdir(filepath.Dir(foreign), 0o700))
+	require.NoError(t, os.WriteFile(foreign, data, 0o600))
+	v := journalled(t, dir, "verify", "copy")
+	require.Equal(t, exitFailed, v.code)
+	require.Contains(t, v.stdout, `it belongs to run "r"`)
+	require.Equal(t, exitUsage, journalled(t, dir, "resume", "copy", "--handlers", "simulated").code)
+	require.NoError(t, os.RemoveAll(filepath.Dir(foreign)))
+
+	lines := strings.SplitAfter(string(data), "\n")
+	lines[5] = "what is this\n"
+	require.NoError(t, os.WriteFile(name, []byte(strings.Join(lines, "")), 0o600))
+	require.Equal(t, "unreadable", statusOf(t, dir))
+	require.Contains(t, journalled(t, dir, "runs").stderr, "record 6 of run r was changed")
+
+	missing := filepath.Join(dir, "none")
+	none := journalled(t, missing, "runs")
+	require.Equal(t, exitUsage, none.code)
+	require.Contains(t, none.stderr, missing)
+	require.NoDirExists(t, missing)
+	require.Equal(t, exitUsage, remedy(t.Context(), nil, oomkill(dir, "--dry-run", "--id", "../x")...).code)
+}
+
 func TestAFailedRunIsRolledBackAndWhySaysSo(t *testing.T) {
 	dir := t.TempDir()
 	overlay := filepath.Join(t.TempDir(), "overlay.yaml")

@@ -138,7 +138,7 @@ func (a *app) decide(cmd *cobra.Command, f *decideFlags, run, step string, v app
 	if !isStep {
 		step = ""
 	}
-	files, err := f.open()
+	files, err := f.existing()
 	if err != nil {
 		return err
 	}

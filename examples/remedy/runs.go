@@ -27,7 +27,7 @@ func (a *app) runsCommand() *cobra.Command {
 		Example: "  remedy runs\n  remedy runs -o json | jq -r '.[] | select(.status == \"parked\") | .run'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, err := f.open()
+			files, err := f.existing()
 			if err != nil {
 				return err
 			}

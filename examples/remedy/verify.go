@@ -19,7 +19,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Example: "  remedy verify run-20260102-030405-abcdefghij",
 		Args:    oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			files, err := f.open()
+			files, err := f.existing()
 			if err != nil {
 				return err
 			}

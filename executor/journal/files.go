@@ -291,7 +291,7 @@ func (f *Files) Read(ctx context.Context, run string) ([]Record, error) {
 	return records, nil
 }
 
-// read returns the records of a run, and the numbers of its files.
+// read returns the records of a run, and the numbers of its files; with an error, the records before it.
 func (f *Files) read(run string) (records []Record, numbers []int, err error) {
 	if !validRun(run) {
 		return nil, nil, ErrUnknownRun
@@ -317,7 +317,7 @@ func (f *Files) read(run string) (records []Record, numbers []int, err error) {
 		more, err := decode(file, run)
 		file.Close()
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", fileName(n), err)
+			return append(records, more...), nil, fmt.Errorf("%s: %w", fileName(n), err)
 		}
 		if len(more) > 0 { // what a former writer wrote after it had lost the run does not count
 			if at := more[0].Seq - 1; at >= 0 && at < int64(len(records)) {
@@ -338,15 +338,14 @@ func decode(r io.Reader, run string) ([]Record, error) {
 			return records, nil
 		}
 		if err != nil {
-			return nil, err
+			return records, err
 		}
 		var rec Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			seq := int64(1)
-			if len(records) > 0 {
-				seq = records[len(records)-1].Seq + 1
-			}
-			return nil, &BrokenError{Run: run, Seq: seq, What: "was changed: " + err.Error()}
+		if err = json.Unmarshal(line, &rec); err == nil && rec.Run != run {
+			err = fmt.Errorf("it belongs to run %q", rec.Run)
+		}
+		if err != nil {
+			return records, &BrokenError{Run: run, Seq: lastOf(records).Seq + 1, What: "was changed: " + err.Error()}
 		}
 		records = append(records, rec)
 	}
@@ -366,9 +365,9 @@ func (f *Files) Runs(ctx context.Context) ([]Head, error) {
 		if !e.IsDir() || !validRun(e.Name()) {
 			continue
 		}
-		records, _, err := f.read(e.Name())
-		if len(records) == 0 || err != nil {
-			continue // Read says what is wrong with it
+		records, _, _ := f.read(e.Name()) // Read says what is wrong with it
+		if len(records) == 0 {
+			continue
 		}
 		heads = append(heads, Head{First: records[0], Last: lastOf(records)})
 	}
