@@ -351,7 +351,8 @@ func decode(r io.Reader, run string) ([]Record, error) {
 	}
 }
 
-// Runs is Journal's. A folder without a complete first record is not a run.
+// Runs is Journal's. A folder without a complete first record is not a run; one whose first record was changed has its
+// folder's name and time.
 func (f *Files) Runs(ctx context.Context) ([]Head, error) {
 	entries, err := fs.ReadDir(f.root.FS(), ".")
 	if err != nil {
@@ -365,7 +366,14 @@ func (f *Files) Runs(ctx context.Context) ([]Head, error) {
 		if !e.IsDir() || !validRun(e.Name()) {
 			continue
 		}
-		records, _, _ := f.read(e.Name()) // Read says what is wrong with it
+		records, _, err := f.read(e.Name()) // Read says what is wrong with it
+		if broken, ok := errors.AsType[*BrokenError](err); ok && len(records) == 0 {
+			first := Record{Run: e.Name(), Seq: broken.Seq}
+			if info, err := e.Info(); err == nil {
+				first.Time = info.ModTime()
+			}
+			records = []Record{first}
+		}
 		if len(records) == 0 {
 			continue
 		}

@@ -61,12 +61,8 @@ type reservation struct {
 // forbids it; any other error is the store's, and nothing may be sent either. Asking again for the same step of a run
 // counts once.
 func (l *Limits) Admit(ctx context.Context, e Effect) error {
-	by, reason, since, on, err := l.Killed(ctx)
-	if err != nil {
+	if err := l.off(ctx); err != nil {
 		return err
-	}
-	if on {
-		return &Refusal{Rule: RuleKilled, Message: fmt.Sprintf("%s switched everything off at %s: %s", by, since.UTC().Format(time.RFC3339), reason)}
 	}
 	if err := l.share(e); err != nil {
 		return err
@@ -80,16 +76,34 @@ func (l *Limits) Admit(ctx context.Context, e Effect) error {
 		if err == nil {
 			continue
 		}
-		for _, taken := range slices.Backward(reservations[:i]) {
-			if taken.key != "" && taken.giveUp != nil {
-				if e := l.giveUp(ctx, taken); e != nil {
-					err = errors.Join(err, e)
-				}
-			}
-		}
-		return err
+		return l.unwind(ctx, reservations[:i], err)
+	}
+	// Who switched everything off while this waited for the store was told that nothing is sent any more.
+	if err := l.off(ctx); err != nil {
+		return l.unwind(ctx, reservations, err)
 	}
 	return nil
+}
+
+// off refuses everything while the kill switch is on.
+func (l *Limits) off(ctx context.Context) error {
+	by, reason, since, on, err := l.Killed(ctx)
+	if err == nil && on {
+		err = &Refusal{Rule: RuleKilled, Message: fmt.Sprintf("%s switched everything off at %s: %s", by, since.UTC().Format(time.RFC3339), reason)}
+	}
+	return err
+}
+
+// unwind gives back what was reserved before an error.
+func (l *Limits) unwind(ctx context.Context, reservations []reservation, err error) error {
+	for _, taken := range slices.Backward(reservations) {
+		if taken.key != "" {
+			if e := l.giveUp(ctx, taken); e != nil {
+				err = errors.Join(err, e)
+			}
+		}
+	}
+	return err
 }
 
 // Ended notes how an effect that was admitted went. took tells that it took effect, or may have; then its cooldown begins.
@@ -121,7 +135,7 @@ func (l *Limits) Ended(ctx context.Context, e Effect, took, ok bool) error {
 	}
 	if !took {
 		for _, r := range []reservation{l.namespace(e), l.run(e)} {
-			if r.key != "" && r.giveUp != nil {
+			if r.key != "" {
 				errs = append(errs, l.store.Update(ctx, r.key, r.giveUp))
 			}
 		}
@@ -227,6 +241,8 @@ func (l *Limits) target(e Effect) reservation {
 type place struct {
 	By string    `json:"by"`
 	At time.Time `json:"at"`
+	// Times counts the attempts that hold it: one that is withheld must not free what an earlier one may have used.
+	Times int `json:"times"`
 }
 
 // namespace is the budget of effects in a namespace.
@@ -240,8 +256,9 @@ func (l *Limits) namespace(e Effect) reservation {
 			return nil, err
 		}
 		me := owner(e)
-		if slices.ContainsFunc(places, func(p place) bool { return p.By == me }) {
-			return old, nil
+		if i := slices.IndexFunc(places, func(p place) bool { return p.By == me }); i >= 0 {
+			places[i].Times++
+			return json.Marshal(places)
 		}
 		if len(places) >= l.rules.Effects {
 			until := places[len(places)-l.rules.Effects].At.Add(l.rules.Window)
@@ -249,13 +266,18 @@ func (l *Limits) namespace(e Effect) reservation {
 				"namespace %s has had %d effects within %v, last by %s; wait until %s",
 				e.Target.Namespace, len(places), l.rules.Window, places[len(places)-1].By, stamp(until))}
 		}
-		return json.Marshal(append(places, place{me, time.Now()}))
+		return json.Marshal(append(places, place{me, time.Now(), 1}))
 	}, giveUp: func(old []byte) ([]byte, error) {
 		places, err := l.places(old)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(slices.DeleteFunc(places, func(p place) bool { return p.By == owner(e) }))
+		if i := slices.IndexFunc(places, func(p place) bool { return p.By == owner(e) }); i >= 0 {
+			if places[i].Times--; places[i].Times <= 0 {
+				places = slices.Delete(places, i, i+1)
+			}
+		}
+		return json.Marshal(places)
 	}}
 }
 
@@ -276,7 +298,7 @@ var kinds = map[string]string{
 }
 
 // runState is what one run has touched: for each budget the objects, with the steps that did.
-type runState map[string]map[string][]string
+type runState map[string]map[string]map[string]int
 
 // run is the budget of what one run may touch.
 func (l *Limits) run(e Effect) reservation {
@@ -301,11 +323,12 @@ func (l *Limits) run(e Effect) reservation {
 				continue
 			}
 			if state[budget] == nil {
-				state[budget] = map[string][]string{}
+				state[budget] = map[string]map[string]int{}
 			}
-			if !slices.Contains(state[budget][object], e.Step) {
-				state[budget][object] = append(state[budget][object], e.Step)
+			if state[budget][object] == nil {
+				state[budget][object] = map[string]int{}
 			}
+			state[budget][object][e.Step]++
 			if n := len(state[budget]); n > limit[budget] {
 				return nil, &Refusal{Rule: RuleBudget, Message: fmt.Sprintf(
 					"run %s would touch %d %s, more than %d", e.Run, n, budget, limit[budget])}
@@ -319,8 +342,13 @@ func (l *Limits) run(e Effect) reservation {
 		}
 		for _, budget := range state {
 			for object := range objects {
-				budget[object] = slices.DeleteFunc(budget[object], func(s string) bool { return s == e.Step })
-				if len(budget[object]) == 0 {
+				steps := budget[object]
+				if steps[e.Step] > 1 {
+					steps[e.Step]--
+					continue
+				}
+				delete(steps, e.Step)
+				if len(steps) == 0 {
 					delete(budget, object)
 				}
 			}

@@ -1,6 +1,7 @@
 package limits_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -385,5 +386,45 @@ func TestAFinishedRunLeavesNothing(t *testing.T) {
 		refused(t, l, restart("a", "other", "db"), limits.RuleBudget)
 		require.NoError(t, l.Finished(t.Context(), "a"))
 		require.Nil(t, get(t, s, "run/a"))
+	})
+}
+
+func TestAWithheldAttemptKeepsWhatAnEarlierOneMayHaveUsed(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s limits.Store) {
+		l := newLimits(t, s, limits.Rules{Workloads: 1, Effects: 1, Cooldown: -1})
+		step := restart("a", "s", "web")
+		admit(t, l, step) // and its process dies
+		admit(t, l, step)
+		ended(t, l, step, false, false)
+		refused(t, l, restart("a", "other", "db"), limits.RuleBudget)
+		other := restart("b", "s", "db")
+		refused(t, l, other, limits.RuleBudget)
+	})
+}
+
+// killing switches everything off while somebody waits for the store.
+type killing struct {
+	limits.Store
+	key  string
+	kill func()
+}
+
+func (k *killing) Update(ctx context.Context, key string, change func([]byte) ([]byte, error)) error {
+	if key == k.key && k.kill != nil {
+		kill := k.kill
+		k.kill = nil
+		kill()
+	}
+	return k.Store.Update(ctx, key, change)
+}
+
+func TestNothingIsSentOnceEverythingIsOff(t *testing.T) {
+	onEachStore(t, func(t *testing.T, s limits.Store) {
+		off := newLimits(t, s, limits.Rules{})
+		late := &killing{Store: s, key: "namespace/shop", kill: func() { require.NoError(t, off.Kill(t.Context(), "ann", "enough")) }}
+		l := newLimits(t, late, limits.Rules{Effects: 1})
+		refused(t, l, restart("a", "s", "web"), limits.RuleKilled)
+		require.NoError(t, off.Revive(t.Context()))
+		admit(t, l, restart("b", "s", "web"))
 	})
 }
