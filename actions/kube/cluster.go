@@ -1,0 +1,57 @@
+package kube
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/remedykit/remedy/actions"
+)
+
+// DefaultFieldManager is the name under which the API server keeps which fields were written here.
+const DefaultFieldManager = "remedy"
+
+// Options change how a Cluster is written. The zero Options is fine.
+type Options struct {
+	// FieldManager names who writes. Defaults to DefaultFieldManager.
+	FieldManager string
+	// QPS and Burst bound the requests to the API server. Default to 50 and 100.
+	QPS   float32
+	Burst int
+}
+
+// A Cluster carries actions out. It is safe for concurrent use.
+type Cluster struct {
+	client       kubernetes.Interface
+	fieldManager string
+}
+
+// New connects to a cluster. config is copied.
+func New(config *rest.Config, o Options) (*Cluster, error) {
+	if config == nil {
+		return nil, errors.New("kube: the rest.Config is nil: use rest.InClusterConfig or clientcmd")
+	}
+	c := rest.CopyConfig(config)
+	c.QPS, c.Burst = cmp.Or(o.QPS, 50), cmp.Or(o.Burst, 100)
+	if c.UserAgent == "" {
+		c.UserAgent = "remedy/" + rest.DefaultKubernetesUserAgent()
+	}
+	client, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("kube: %w", err)
+	}
+	return &Cluster{client, cmp.Or(o.FieldManager, DefaultFieldManager)}, nil
+}
+
+// Handlers are the handlers of the cluster, by action type.
+func (c *Cluster) Handlers() actions.Handlers {
+	return actions.Handlers{
+		"cordon_node":       &edit{c, nodes{}, cordon{}},
+		"uncordon_node":     &edit{c, nodes{}, uncordon{}},
+		"scale_deployment":  &edit{c, scales("deployments"), scale{}},
+		"scale_statefulset": &edit{c, scales("statefulsets"), scale{}},
+	}
+}

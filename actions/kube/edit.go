@@ -1,0 +1,369 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/remedykit/remedy/actions"
+)
+
+// An edit is the handler of an action that writes some fields of one object.
+type edit struct {
+	c    *Cluster
+	kind resource
+	verb verb
+}
+
+// A resource reads and patches objects of one kind.
+type resource interface {
+	// name is what RBAC calls it.
+	name() string
+	get(ctx context.Context, c *Cluster, namespace, name string) (object, error)
+	patch(ctx context.Context, c *Cluster, namespace, name string, data []byte, o metav1.PatchOptions) (object, error)
+}
+
+// A verb says which fields an action writes.
+type verb interface {
+	// want are the fields of a request.
+	want(req *actions.Request) []field
+	// check refuses an object that must not be written; it changes nothing.
+	check(ctx context.Context, c *Cluster, req *actions.Request, live object) error
+	// settle returns once what was written is done.
+	settle(ctx context.Context, c *Cluster, req *actions.Request) (message string, err error)
+}
+
+// An object is one of the cluster as JSON has it.
+type object map[string]any
+
+// A field is a place in an object, and its value; nil for none.
+type field struct {
+	path  []string
+	value any
+}
+
+func (o object) at(path ...string) any {
+	var v any = map[string]any(o)
+	for _, name := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[name]
+	}
+	return v
+}
+
+func (o object) uid() string     { s, _ := o.at("metadata", "uid").(string); return s }
+func (o object) version() string { s, _ := o.at("metadata", "resourceVersion").(string); return s }
+
+// same tells whether two values are the same JSON.
+func same(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && bytes.Equal(x, y)
+}
+
+// has tells whether fields are in an object.
+func (o object) has(fields []field) bool {
+	return !slices.ContainsFunc(fields, func(f field) bool { return !same(o.at(f.path...), f.value) })
+}
+
+// now are the values that fields have in an object.
+func (o object) now(fields []field) []field {
+	values := make([]field, len(fields))
+	for i, f := range fields {
+		values[i] = field{f.path, o.at(f.path...)}
+	}
+	return values
+}
+
+// patchOf is the merge patch that writes fields onto an object in the version that was read.
+func patchOf(fields []field, version string) ([]byte, error) {
+	patch := map[string]any{"metadata": map[string]any{"resourceVersion": version}}
+	for _, f := range fields {
+		in := patch
+		for _, name := range f.path[:len(f.path)-1] {
+			next, ok := in[name].(map[string]any)
+			if !ok {
+				next = map[string]any{}
+				in[name] = next
+			}
+			in = next
+		}
+		in[f.path[len(f.path)-1]] = f.value
+	}
+	return json.Marshal(patch)
+}
+
+// describe says a change in a line for each field.
+func describe(before, after []field) []string {
+	var lines []string
+	for i, f := range after {
+		if !same(before[i].value, f.value) {
+			lines = append(lines, fmt.Sprintf("%s: %s → %s", strings.Join(f.path, "."), show(before[i].value), show(f.value)))
+		}
+	}
+	return lines
+}
+
+func show(v any) string {
+	if v == nil {
+		return "unset"
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(text)
+}
+
+// BeginsItself tells the executor that Begin is called with what is needed to undo.
+func (e *edit) BeginsItself() bool { return true }
+
+// Execute writes the fields and waits until that is done.
+func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	live, err := e.read(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.verb.check(ctx, e.c, req, live); err != nil {
+		return nil, err
+	}
+	want := e.verb.want(req)
+	before := live.now(want)
+	changes := describe(before, want)
+	if len(changes) == 0 {
+		if err := req.Begin(ctx, nil); err != nil {
+			return nil, err
+		}
+		message, err := e.verb.settle(ctx, e.c, req)
+		return &actions.Result{Message: "it already was so: " + message}, err
+	}
+	undo := &actions.Undo{Summary: "put " + strings.Join(describe(want, before), ", ") + " back on " + req.Target.String(), State: state(live, before, want)}
+	if err := req.Begin(ctx, undo); err != nil {
+		return nil, err
+	}
+	if err := e.write(ctx, req, live, before, want); err != nil {
+		return nil, err
+	}
+	message, err := e.verb.settle(ctx, e.c, req)
+	if err != nil {
+		return nil, err
+	}
+	return &actions.Result{Message: message}, nil
+}
+
+// DryRun has the API server check the patch, or works it out where an earlier step would have changed the object.
+func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
+	want := e.verb.want(req)
+	if predicted, ok := req.World().Object(req.Target); ok && predicted != nil {
+		before := object(predicted).now(want)
+		patch, err := patchOf(want, "")
+		if err != nil {
+			return nil, err
+		}
+		req.World().Predict(req.Target, merged(predicted, patch))
+		return &actions.Preview{Verdict: actions.Simulated, Change: describe(before, want)}, nil
+	}
+	live, err := e.read(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.verb.check(ctx, e.c, req, live); err != nil {
+		return nil, err
+	}
+	patch, err := patchOf(want, live.version())
+	if err != nil {
+		return nil, err
+	}
+	o := e.c.patchOptions()
+	o.DryRun = []string{metav1.DryRunAll}
+	after, err := e.kind.patch(ctx, e.c, req.Target.Namespace, req.Target.Name, patch, o)
+	if err != nil {
+		return nil, explain(err, "patch", e.kind.name(), req.Target)
+	}
+	req.World().Predict(req.Target, after)
+	return &actions.Preview{Verdict: actions.Verified, Change: describe(live.now(want), after.now(want))}, nil
+}
+
+// Probe tells whether the fields are as the step wants them.
+func (e *edit) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
+	live, err := e.read(ctx, req)
+	if err != nil {
+		return actions.OutcomeUnknown, err
+	}
+	if live.has(e.verb.want(req)) {
+		return actions.OutcomeHappened, nil
+	}
+	return actions.OutcomeDidNotHappen, nil
+}
+
+// Footprint is the object itself.
+func (e *edit) Footprint(_ context.Context, req *actions.Request) ([]actions.Touch, error) {
+	return []actions.Touch{{Target: req.Target}}, nil
+}
+
+// Compensate changes back what still is as it was written.
+func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
+	if undo == nil {
+		return nil
+	}
+	uid, before, after, err := restore(undo.State)
+	if err != nil {
+		return err
+	}
+	live, err := e.read(ctx, req)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s is gone: %w", req.Target, actions.ErrDrift)
+	}
+	if err != nil {
+		return err
+	}
+	if live.uid() != uid {
+		return fmt.Errorf("%s was deleted and made again: %w", req.Target, actions.ErrDrift)
+	}
+	var from, to []field
+	var drifted []string
+	for i := range after {
+		switch now := live.at(after[i].path...); {
+		case same(now, after[i].value):
+			from, to = append(from, after[i]), append(to, before[i])
+		case !same(now, before[i].value):
+			drifted = append(drifted, fmt.Sprintf("%s is %s, not %s", strings.Join(after[i].path, "."), show(now), show(after[i].value)))
+		}
+	}
+	if len(to) > 0 {
+		if err := e.write(ctx, req, live, from, to); err != nil {
+			return err
+		}
+		if _, err := e.verb.settle(ctx, e.c, req); err != nil {
+			return err
+		}
+	}
+	if drifted != nil {
+		return fmt.Errorf("%s: %s: %w", req.Target, strings.Join(drifted, ", "), actions.ErrDrift)
+	}
+	return nil
+}
+
+// write patches an object until its fields are as wanted. An answer that got lost, and a change of something else, are
+// looked into; nobody else's change of the fields is overwritten.
+func (e *edit) write(ctx context.Context, req *actions.Request, live object, before, want []field) error {
+	return patiently(ctx, func() error {
+		if live == nil {
+			now, err := e.kind.get(ctx, e.c, req.Target.Namespace, req.Target.Name)
+			if err != nil {
+				return explain(err, "get", e.kind.name(), req.Target)
+			}
+			live = now
+		}
+		if live.has(want) {
+			return nil
+		}
+		if !live.has(before) {
+			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(describe(before, live.now(want)), ", ")))
+		}
+		patch, err := patchOf(want, live.version())
+		if err != nil {
+			return err
+		}
+		uid := live.uid()
+		_, err = e.kind.patch(ctx, e.c, req.Target.Namespace, req.Target.Name, patch, e.c.patchOptions())
+		if err == nil {
+			return nil
+		}
+		now, again := e.kind.get(ctx, e.c, req.Target.Namespace, req.Target.Name)
+		switch {
+		case again != nil:
+			live = nil // it is read again when the server answers
+		case now.uid() != uid:
+			return actions.Permanent(fmt.Errorf("%s was deleted and made again meanwhile", req.Target))
+		default:
+			live = now
+		}
+		return explain(err, "patch", e.kind.name(), req.Target)
+	})
+}
+
+func (e *edit) read(ctx context.Context, req *actions.Request) (live object, err error) {
+	err = patiently(ctx, func() error {
+		if live, err = e.kind.get(ctx, e.c, req.Target.Namespace, req.Target.Name); err != nil {
+			return explain(err, "get", e.kind.name(), req.Target)
+		}
+		return nil
+	})
+	return live, err
+}
+
+func (c *Cluster) patchOptions() metav1.PatchOptions {
+	return metav1.PatchOptions{FieldManager: c.fieldManager, FieldValidation: metav1.FieldValidationStrict}
+}
+
+// state is what a rollback needs.
+func state(live object, before, after []field) map[string]any {
+	var fields []any
+	for i := range after {
+		fields = append(fields, map[string]any{"path": after[i].path, "before": before[i].value, "after": after[i].value})
+	}
+	return map[string]any{"uid": live.uid(), "fields": fields}
+}
+
+func restore(state map[string]any) (uid string, before, after []field, err error) {
+	data, err := json.Marshal(state)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	var s struct {
+		UID    string `json:"uid"`
+		Fields []struct {
+			Path          []string `json:"path"`
+			Before, After any
+		} `json:"fields"`
+	}
+	if err := json.Unmarshal(data, &s); err != nil || s.UID == "" || len(s.Fields) == 0 {
+		return "", nil, nil, actions.Permanent(fmt.Errorf("what was kept for the rollback cannot be read: %w", err))
+	}
+	for _, f := range s.Fields {
+		if len(f.Path) == 0 {
+			return "", nil, nil, actions.Permanent(fmt.Errorf("what was kept for the rollback names no field"))
+		}
+		before, after = append(before, field{f.Path, f.Before}), append(after, field{f.Path, f.After})
+	}
+	return s.UID, before, after, nil
+}
+
+// merged is an object after a merge patch, but for its version.
+func merged(o object, patch []byte) map[string]any {
+	var p map[string]any
+	if json.Unmarshal(patch, &p) != nil {
+		return o
+	}
+	delete(p, "metadata")
+	var merge func(into, from map[string]any) map[string]any
+	merge = func(into, from map[string]any) map[string]any {
+		out := map[string]any{}
+		for k, v := range into {
+			out[k] = v
+		}
+		for k, v := range from {
+			switch inner, ok := v.(map[string]any); {
+			case v == nil:
+				delete(out, k)
+			case ok:
+				old, _ := out[k].(map[string]any)
+				out[k] = merge(old, inner)
+			default:
+				out[k] = v
+			}
+		}
+		return out
+	}
+	return merge(o, p)
+}

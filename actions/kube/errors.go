@@ -1,0 +1,73 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
+)
+
+// explain classes an error of the API server and says what to do.
+func explain(err error, verb, resource string, t schema.Target) error {
+	where := "in the cluster"
+	if t.Namespace != "" {
+		where = "in namespace " + t.Namespace
+	}
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsNotFound(err):
+		return actions.Permanent(fmt.Errorf("%s does not exist: %w", t, err))
+	case apierrors.IsForbidden(err):
+		return actions.Permanent(fmt.Errorf("the runner may not %s %s %s: give its account that right: %w", verb, resource, where, err))
+	case apierrors.IsUnauthorized(err):
+		return actions.Permanent(fmt.Errorf("the API server does not know the runner: check its credentials: %w", err))
+	case passes(err):
+		wait, _ := apierrors.SuggestsClientDelay(err)
+		return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(wait) * time.Second, Err: fmt.Errorf("%s %s: %w", verb, t, err)}
+	}
+	return actions.Permanent(fmt.Errorf("%s %s: %w", verb, t, err))
+}
+
+// passes tells whether an error may be gone when the same is asked again.
+func passes(err error) bool {
+	if apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) {
+		return true
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err)
+}
+
+// The waits between two questions to an API server that does not answer.
+const (
+	firstWait = 100 * time.Millisecond
+	lastWait  = 2 * time.Second
+)
+
+// patiently asks again while the error may pass and ctx goes on.
+func patiently(ctx context.Context, f func() error) error {
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+		err := f()
+		if err == nil || !actions.IsTransient(err) || ctx.Err() != nil {
+			return err
+		}
+		if e, ok := errors.AsType[*actions.HandlerError](err); ok {
+			wait = max(wait, e.RetryAfter)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}

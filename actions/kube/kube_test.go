@@ -1,0 +1,342 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/kube"
+	"github.com/remedykit/remedy/internal/controlplane"
+	"github.com/remedykit/remedy/internal/controlplane/kubetest"
+	"github.com/remedykit/remedy/schema"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+
+// A cluster is a namespace of the real one, and handlers for it.
+type cluster struct {
+	*testing.T
+	client    kubernetes.Interface
+	handlers  actions.Handlers
+	namespace string
+}
+
+var namespaces atomic.Int64
+
+func configOf(t *testing.T, user string) *rest.Config {
+	t.Helper()
+	name, err := kubetest.Cluster(t).Kubeconfig(user)
+	require.NoError(t, err)
+	config, err := clientcmd.BuildConfigFromFlags("", name)
+	require.NoError(t, err)
+	return config
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	config := configOf(t, controlplane.Admin)
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	k, err := kube.New(config, kube.Options{})
+	require.NoError(t, err)
+	c := &cluster{t, client, k.Handlers(), fmt.Sprintf("test-%d", namespaces.Add(1))}
+	_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return c
+}
+
+// node makes a node that is removed after the test.
+func (c *cluster) node(name string) {
+	c.Helper()
+	room := corev1.ResourceList{"cpu": apiresource.MustParse("64"), "memory": apiresource.MustParse("256Gi"), "pods": apiresource.MustParse("250")}
+	nodes := c.client.CoreV1().Nodes()
+	_, err := nodes.Create(c.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status: corev1.NodeStatus{Allocatable: room, Capacity: room}}, metav1.CreateOptions{})
+	require.NoError(c, err)
+	c.Cleanup(func() { _ = nodes.Delete(context.Background(), name, metav1.DeleteOptions{}) })
+	w, err := nodes.Watch(c.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	require.NoError(c, err)
+	defer w.Stop()
+	for e := range w.ResultChan() {
+		for _, condition := range e.Object.(*corev1.Node).Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+				return
+			}
+		}
+	}
+	c.Fatal("the node does not get ready")
+}
+
+func (c *cluster) deployment(name string, size int32, kind string) *appsv1.Deployment {
+	c.Helper()
+	labels := map[string]string{"app": name}
+	var annotations map[string]string
+	if kind != "" {
+		annotations = map[string]string{"remedy.test/pod": kind}
+	}
+	deadline := int32(2)
+	d, err := c.client.AppsV1().Deployments(c.namespace).Create(c.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &size, Selector: &metav1.LabelSelector{MatchLabels: labels}, ProgressDeadlineSeconds: &deadline,
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "nothing"}}}},
+		},
+	}, metav1.CreateOptions{})
+	require.NoError(c, err)
+	return d
+}
+
+func (c *cluster) size(name string) int32 {
+	c.Helper()
+	d, err := c.client.AppsV1().Deployments(c.namespace).Get(c.Context(), name, metav1.GetOptions{})
+	require.NoError(c, err)
+	return *d.Spec.Replicas
+}
+
+// conductor keeps what a handler begins.
+type conductor struct {
+	begun  int
+	undo   *actions.Undo
+	world  actions.World
+	refuse error
+	before func() // is called before the effect may be sent
+}
+
+func (c *conductor) Begin(_ context.Context, _ *actions.Request, undo *actions.Undo) error {
+	c.begun++
+	c.undo = undo
+	if c.before != nil {
+		c.before()
+	}
+	return c.refuse
+}
+
+func (c *conductor) World() *actions.World { return &c.world }
+
+func (c *cluster) request(action string, parameters map[string]any) (*actions.Request, *conductor) {
+	c.Helper()
+	doc := &schema.Document{Recommendations: []schema.Recommendation{{ID: "s", Action: action, Parameters: parameters}}}
+	r := actions.Canonical().Lookup(action).Resolve(doc, 0, "")
+	require.Empty(c, doc.Problems)
+	con := &conductor{}
+	return &actions.Request{Task: &actions.Task{Step: "s", Number: 1, Action: action, Parameters: r.Parameters, Target: r.Target}, Run: "r", Attempt: 1, Conductor: con}, con
+}
+
+func (c *cluster) execute(req *actions.Request) (*actions.Result, error) {
+	return c.handlers[req.Action].Execute(c.Context(), req)
+}
+
+func (c *cluster) preview(req *actions.Request) (*actions.Preview, error) {
+	dry, ok := actions.As[actions.DryRunner](c.handlers[req.Action])
+	require.True(c, ok)
+	return dry.DryRun(c.Context(), req)
+}
+
+func (c *cluster) probe(req *actions.Request) actions.Outcome {
+	prober, ok := actions.As[actions.Prober](c.handlers[req.Action])
+	require.True(c, ok)
+	o, err := prober.Probe(c.Context(), req)
+	require.NoError(c, err)
+	return o
+}
+
+func (c *cluster) compensate(req *actions.Request, undo *actions.Undo) error {
+	compensator, ok := actions.As[actions.Compensator](c.handlers[req.Action])
+	require.True(c, ok)
+	return compensator.Compensate(c.Context(), req, undo)
+}
+
+func TestANodeIsCordonedAndLetGo(t *testing.T) {
+	c := newCluster(t)
+	c.node("cordon-a")
+	c.node("cordon-b")
+	unschedulable := func() bool {
+		n, err := c.client.CoreV1().Nodes().Get(t.Context(), "cordon-a", metav1.GetOptions{})
+		require.NoError(t, err)
+		return n.Spec.Unschedulable
+	}
+	req, con := c.request("cordon_node", map[string]any{"node": "cordon-a"})
+	p, err := c.preview(req)
+	require.NoError(t, err)
+	require.Equal(t, &actions.Preview{Verdict: actions.Verified, Change: []string{"spec.unschedulable: unset → true"}}, p)
+	require.False(t, unschedulable(), "a dry run changes nothing")
+	require.Equal(t, actions.OutcomeDidNotHappen, c.probe(req))
+
+	_, err = c.execute(req)
+	require.NoError(t, err)
+	require.True(t, unschedulable())
+	require.Equal(t, actions.OutcomeHappened, c.probe(req))
+	require.Equal(t, `put spec.unschedulable: true → unset back on Node cordon-a`, con.undo.Summary)
+
+	again, second := c.request("cordon_node", map[string]any{"node": "cordon-a"})
+	_, err = c.execute(again)
+	require.NoError(t, err)
+	require.Equal(t, 1, second.begun)
+	require.Nil(t, second.undo, "there is nothing to undo where nothing was changed")
+
+	back, third := c.request("uncordon_node", map[string]any{"node": "cordon-a"})
+	_, err = c.execute(back)
+	require.NoError(t, err)
+	require.False(t, unschedulable())
+	require.NoError(t, c.compensate(back, third.undo))
+	require.True(t, unschedulable(), "the undo of an uncordon cordons")
+	require.NoError(t, c.compensate(req, con.undo))
+	require.False(t, unschedulable())
+	require.NoError(t, c.compensate(req, con.undo), "undoing twice is no error")
+}
+
+func TestTheLastSchedulableNodeIsNotCordoned(t *testing.T) {
+	c := newCluster(t)
+	c.node("only")
+	req, con := c.request("cordon_node", map[string]any{"node": "only"})
+	_, err := c.execute(req)
+	require.ErrorContains(t, err, "Node only is the last node that pods can be scheduled on")
+	require.False(t, actions.IsTransient(err))
+	require.Zero(t, con.begun)
+	_, err = c.preview(req)
+	require.ErrorContains(t, err, "the last node")
+}
+
+func TestADeploymentIsScaledAndScaledBack(t *testing.T) {
+	c := newCluster(t)
+	c.node("scale-a")
+	c.deployment("web", 2, "")
+	req, con := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 5})
+	p, err := c.preview(req)
+	require.NoError(t, err)
+	require.Equal(t, &actions.Preview{Verdict: actions.Verified, Change: []string{"spec.replicas: 2 → 5"}}, p)
+	require.EqualValues(t, 2, c.size("web"))
+	later, _ := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 7})
+	later.Conductor = con
+	p, err = c.preview(later)
+	require.NoError(t, err)
+	require.Equal(t, &actions.Preview{Verdict: actions.Simulated, Change: []string{"spec.replicas: 5 → 7"}}, p, "a later step sees what this one would have done")
+
+	r, err := c.execute(req)
+	require.NoError(t, err)
+	require.Equal(t, "5 of 5 replicas are ready", r.Message)
+	d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 5, d.Status.ReadyReplicas)
+	managers := ""
+	for _, m := range d.ManagedFields {
+		managers += m.Manager + " "
+	}
+	require.Contains(t, managers, kube.DefaultFieldManager)
+	require.NoError(t, c.compensate(req, con.undo))
+	require.EqualValues(t, 2, c.size("web"))
+}
+
+func TestWhatSomebodyElseChangedIsNotOverwritten(t *testing.T) {
+	c := newCluster(t)
+	c.node("drift-a")
+	scaleTo := func(n int32) {
+		_, err := c.client.AppsV1().Deployments(c.namespace).Patch(t.Context(), "web", "application/merge-patch+json",
+			fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n), metav1.PatchOptions{})
+		require.NoError(t, err)
+	}
+	c.deployment("web", 1, "")
+	req, con := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 3})
+	con.before = func() { scaleTo(2) } // between the read and the write
+	_, err := c.execute(req)
+	require.ErrorContains(t, err, "was changed meanwhile: spec.replicas: 1 → 2")
+	require.EqualValues(t, 2, c.size("web"))
+
+	con.before = func() { // something else of it changes: that is no conflict
+		_, err := c.client.AppsV1().Deployments(c.namespace).Patch(t.Context(), "web", "application/merge-patch+json",
+			[]byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+		require.NoError(t, err)
+	}
+	_, err = c.execute(req)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, c.size("web"))
+
+	scaleTo(4)
+	err = c.compensate(req, con.undo)
+	require.ErrorIs(t, err, actions.ErrDrift)
+	require.ErrorContains(t, err, "spec.replicas is 4, not 3")
+	require.EqualValues(t, 4, c.size("web"))
+
+	require.NoError(t, c.client.AppsV1().Deployments(c.namespace).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	require.ErrorIs(t, c.compensate(req, con.undo), actions.ErrDrift, "it is gone")
+	c.deployment("web", 3, "")
+	require.ErrorContains(t, c.compensate(req, con.undo), "was deleted and made again")
+}
+
+func TestAScaleThatCannotBeIsRefused(t *testing.T) {
+	c := newCluster(t)
+	c.node("refuse-a")
+	c.deployment("web", 1, "")
+	missing, _ := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "none", "replicas": 3})
+	_, err := c.execute(missing)
+	require.ErrorContains(t, err, "Deployment "+c.namespace+"/none does not exist")
+	require.False(t, actions.IsTransient(err))
+
+	req, con := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 3})
+	con.refuse = errors.New("the budget is used up")
+	_, err = c.execute(req)
+	require.ErrorIs(t, err, con.refuse)
+	require.EqualValues(t, 1, c.size("web"))
+	con.refuse = nil
+
+	_, err = c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Name: "auto"},
+		Spec:       autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 5, ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = c.execute(req)
+	require.ErrorContains(t, err, "is scaled by HorizontalPodAutoscaler auto")
+	forced, _ := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 3, "force": true})
+	_, err = c.execute(forced)
+	require.NoError(t, err)
+
+	eve, err := kube.New(configOf(t, "eve"), kube.Options{})
+	require.NoError(t, err)
+	_, err = eve.Handlers()["scale_deployment"].Execute(t.Context(), req)
+	require.ErrorContains(t, err, "the runner may not get deployments/scale in namespace "+c.namespace)
+	require.False(t, actions.IsTransient(err))
+}
+
+func TestARolloutThatHangsFailsEarlyOrWithItsTime(t *testing.T) {
+	c := newCluster(t)
+	c.node("hang-a")
+	c.deployment("stuck", 1, "never")
+	req, _ := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "stuck", "replicas": 2})
+	_, err := c.execute(req)
+	require.ErrorContains(t, err, "the rollout passed its progress deadline")
+
+	set, err := c.client.AppsV1().StatefulSets(c.namespace).Create(t.Context(), &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "db"},
+		Spec: appsv1.StatefulSetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "db"}, Annotations: map[string]string{"remedy.test/pod": "never"}},
+				Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "nothing"}}}}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	up, _ := c.request("scale_statefulset", map[string]any{"namespace": c.namespace, "statefulset": set.Name, "replicas": 2})
+	_, err = c.handlers["scale_statefulset"].Execute(ctx, up)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "0 of 2 replicas are ready")
+	noWait, _ := c.request("scale_statefulset", map[string]any{"namespace": c.namespace, "statefulset": set.Name, "replicas": 3, "waitForReady": false})
+	r, err := c.execute(noWait)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(r.Message, "the size is set"))
+}

@@ -1,0 +1,63 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/remedykit/remedy/actions"
+)
+
+// scales are the scale subresources of a resource of apps/v1.
+type scales string
+
+func (s scales) name() string { return string(s) + "/scale" }
+
+func (s scales) get(ctx context.Context, c *Cluster, namespace, name string) (object, error) {
+	into := &autoscalingv1.Scale{}
+	err := c.client.AppsV1().RESTClient().Get().Namespace(namespace).Resource(string(s)).Name(name).SubResource("scale").Do(ctx).Into(into)
+	return objectOf(into, err)
+}
+
+func (s scales) patch(ctx context.Context, c *Cluster, namespace, name string, data []byte, o metav1.PatchOptions) (object, error) {
+	into := &autoscalingv1.Scale{}
+	err := c.client.AppsV1().RESTClient().Patch(types.MergePatchType).Namespace(namespace).Resource(string(s)).Name(name).SubResource("scale").
+		VersionedParams(&o, scheme.ParameterCodec).Body(data).Do(ctx).Into(into)
+	return objectOf(into, err)
+}
+
+// scale sets the size of a workload.
+type scale struct{}
+
+func (scale) want(req *actions.Request) []field {
+	return []field{{[]string{"spec", "replicas"}, req.Parameters.Int("replicas")}}
+}
+
+func (scale) check(ctx context.Context, c *Cluster, req *actions.Request, _ object) error {
+	if req.Parameters.Bool("force") {
+		return nil
+	}
+	all, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(req.Target.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return explain(err, "list", "horizontalpodautoscalers", req.Target)
+	}
+	for i := range all.Items {
+		hpa := &all.Items[i]
+		if of := hpa.Spec.ScaleTargetRef; of.Kind == req.Target.Kind && of.Name == req.Target.Name {
+			return actions.Permanent(fmt.Errorf("%s is scaled by HorizontalPodAutoscaler %s, which would undo it: change that with update_hpa, or set force",
+				req.Target, hpa.Name))
+		}
+	}
+	return nil
+}
+
+func (scale) settle(ctx context.Context, c *Cluster, req *actions.Request) (string, error) {
+	if !req.Parameters.Bool("waitForReady") {
+		return "the size is set; its pods were not waited for", nil
+	}
+	return c.rolledOut(ctx, req.Target)
+}
