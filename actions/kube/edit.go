@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
 )
 
 // An edit is the handler of an action that writes some fields of one object.
@@ -25,14 +27,15 @@ type edit struct {
 type resource interface {
 	// name is what RBAC calls it.
 	name() string
-	get(ctx context.Context, c *Cluster, namespace, name string) (object, error)
-	patch(ctx context.Context, c *Cluster, namespace, name string, data []byte, o metav1.PatchOptions) (object, error)
+	get(ctx context.Context, c *Cluster, t schema.Target) (object, error)
+	// patch writes fields onto the version of the object that live is.
+	patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error)
 }
 
 // A verb says which fields an action writes.
 type verb interface {
-	// want are the fields of a request.
-	want(req *actions.Request) []field
+	// want are the fields of a request, for an object as it is.
+	want(req *actions.Request, live object) []field
 	// check refuses an object that must not be written; it changes nothing.
 	check(ctx context.Context, c *Cluster, req *actions.Request, live object) error
 	// settle returns once what was written is done.
@@ -85,8 +88,8 @@ func (o object) now(fields []field) []field {
 }
 
 // patchOf is the merge patch that writes fields onto an object in the version that was read.
-func patchOf(fields []field, version string) ([]byte, error) {
-	patch := map[string]any{"metadata": map[string]any{"resourceVersion": version}}
+func patchOf(live object, fields []field) ([]byte, error) {
+	patch := map[string]any{"metadata": map[string]any{"resourceVersion": live.version()}}
 	for _, f := range fields {
 		in := patch
 		for _, name := range f.path[:len(f.path)-1] {
@@ -97,9 +100,26 @@ func patchOf(fields []field, version string) ([]byte, error) {
 			}
 			in = next
 		}
-		in[f.path[len(f.path)-1]] = f.value
+		in[f.path[len(f.path)-1]] = instead(live.at(f.path...), f.value)
 	}
 	return json.Marshal(patch)
+}
+
+// instead is what a merge patch must have so that a value is replaced, not merged.
+func instead(old, value any) any {
+	m, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	was, _ := old.(map[string]any)
+	out := map[string]any{}
+	for k := range was {
+		out[k] = nil
+	}
+	for k, v := range m {
+		out[k] = instead(was[k], v)
+	}
+	return out
 }
 
 // describe says a change in a line for each field.
@@ -113,6 +133,9 @@ func describe(before, after []field) []string {
 	return lines
 }
 
+// maxShown is how much is shown of a value.
+const maxShown = 200
+
 func show(v any) string {
 	if v == nil {
 		return "unset"
@@ -120,6 +143,9 @@ func show(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)
+	}
+	if r := []rune(string(text)); len(r) > maxShown {
+		return string(r[:maxShown]) + "…"
 	}
 	return string(text)
 }
@@ -136,7 +162,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err := e.verb.check(ctx, e.c, req, live); err != nil {
 		return nil, err
 	}
-	want := e.verb.want(req)
+	want := e.verb.want(req, live)
 	before := live.now(want)
 	changes := describe(before, want)
 	if len(changes) == 0 {
@@ -162,14 +188,10 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 
 // DryRun has the API server check the patch, or works it out where an earlier step would have changed the object.
 func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	want := e.verb.want(req)
 	if predicted, ok := req.World().Object(req.Target); ok && predicted != nil {
+		want := e.verb.want(req, predicted)
 		before := object(predicted).now(want)
-		patch, err := patchOf(want, "")
-		if err != nil {
-			return nil, err
-		}
-		req.World().Predict(req.Target, merged(predicted, patch))
+		req.World().Predict(req.Target, merged(predicted, want))
 		return &actions.Preview{Verdict: actions.Simulated, Change: describe(before, want)}, nil
 	}
 	live, err := e.read(ctx, req)
@@ -179,13 +201,10 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 	if err := e.verb.check(ctx, e.c, req, live); err != nil {
 		return nil, err
 	}
-	patch, err := patchOf(want, live.version())
-	if err != nil {
-		return nil, err
-	}
+	want := e.verb.want(req, live)
 	o := e.c.patchOptions()
 	o.DryRun = []string{metav1.DryRunAll}
-	after, err := e.kind.patch(ctx, e.c, req.Target.Namespace, req.Target.Name, patch, o)
+	after, err := e.kind.patch(ctx, e.c, req.Target, live, want, o)
 	if err != nil {
 		return nil, explain(err, "patch", e.kind.name(), req.Target)
 	}
@@ -199,7 +218,7 @@ func (e *edit) Probe(ctx context.Context, req *actions.Request) (actions.Outcome
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	if live.has(e.verb.want(req)) {
+	if live.has(e.verb.want(req, live)) {
 		return actions.OutcomeHappened, nil
 	}
 	return actions.OutcomeDidNotHappen, nil
@@ -258,7 +277,7 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 func (e *edit) write(ctx context.Context, req *actions.Request, live object, before, want []field) error {
 	return patiently(ctx, func() error {
 		if live == nil {
-			now, err := e.kind.get(ctx, e.c, req.Target.Namespace, req.Target.Name)
+			now, err := e.kind.get(ctx, e.c, req.Target)
 			if err != nil {
 				return explain(err, "get", e.kind.name(), req.Target)
 			}
@@ -270,16 +289,12 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 		if !live.has(before) {
 			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(describe(before, live.now(want)), ", ")))
 		}
-		patch, err := patchOf(want, live.version())
-		if err != nil {
-			return err
-		}
 		uid := live.uid()
-		_, err = e.kind.patch(ctx, e.c, req.Target.Namespace, req.Target.Name, patch, e.c.patchOptions())
+		_, err := e.kind.patch(ctx, e.c, req.Target, live, want, e.c.patchOptions())
 		if err == nil {
 			return nil
 		}
-		now, again := e.kind.get(ctx, e.c, req.Target.Namespace, req.Target.Name)
+		now, again := e.kind.get(ctx, e.c, req.Target)
 		switch {
 		case again != nil:
 			live = nil // it is read again when the server answers
@@ -294,7 +309,7 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 
 func (e *edit) read(ctx context.Context, req *actions.Request) (live object, err error) {
 	err = patiently(ctx, func() error {
-		if live, err = e.kind.get(ctx, e.c, req.Target.Namespace, req.Target.Name); err != nil {
+		if live, err = e.kind.get(ctx, e.c, req.Target); err != nil {
 			return explain(err, "get", e.kind.name(), req.Target)
 		}
 		return nil
@@ -339,31 +354,28 @@ func restore(state map[string]any) (uid string, before, after []field, err error
 	return s.UID, before, after, nil
 }
 
-// merged is an object after a merge patch, but for its version.
-func merged(o object, patch []byte) map[string]any {
-	var p map[string]any
-	if json.Unmarshal(patch, &p) != nil {
-		return o
+// merged is an object with fields written into it.
+func merged(o map[string]any, fields []field) map[string]any {
+	for _, f := range fields {
+		o = with(o, f.path, f.value)
 	}
-	delete(p, "metadata")
-	var merge func(into, from map[string]any) map[string]any
-	merge = func(into, from map[string]any) map[string]any {
-		out := map[string]any{}
-		for k, v := range into {
-			out[k] = v
-		}
-		for k, v := range from {
-			switch inner, ok := v.(map[string]any); {
-			case v == nil:
-				delete(out, k)
-			case ok:
-				old, _ := out[k].(map[string]any)
-				out[k] = merge(old, inner)
-			default:
-				out[k] = v
-			}
-		}
-		return out
+	return o
+}
+
+// with is a copy of an object that has a value at a path.
+func with(o map[string]any, path []string, value any) map[string]any {
+	out := maps.Clone(o)
+	if out == nil {
+		out = map[string]any{}
 	}
-	return merge(o, p)
+	switch {
+	case len(path) > 1:
+		inner, _ := o[path[0]].(map[string]any)
+		out[path[0]] = with(inner, path[1:], value)
+	case value == nil:
+		delete(out, path[0])
+	default:
+		out[path[0]] = value
+	}
+	return out
 }

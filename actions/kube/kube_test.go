@@ -340,3 +340,165 @@ func TestARolloutThatHangsFailsEarlyOrWithItsTime(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(r.Message, "the size is set"))
 }
+
+func TestTaintsAreSetAndRemovedOneByOne(t *testing.T) {
+	c := newCluster(t)
+	c.node("taint-a")
+	have := func() []string {
+		n, err := c.client.CoreV1().Nodes().Get(t.Context(), "taint-a", metav1.GetOptions{})
+		require.NoError(t, err)
+		all := []string{}
+		for _, x := range n.Spec.Taints {
+			if x.Key != corev1.TaintNodeNotReady { // which a controller takes away when it gets to it
+				all = append(all, x.ToString())
+			}
+		}
+		return all
+	}
+	put := func(parameters map[string]any) (*actions.Request, *conductor, error) {
+		parameters["node"] = "taint-a"
+		req, con := c.request("taint_node", parameters)
+		_, err := c.execute(req)
+		return req, con, err
+	}
+	gpu, con, err := put(map[string]any{"key": "gpu", "effect": "NoSchedule", "value": "yes"})
+	require.NoError(t, err)
+	_, _, err = put(map[string]any{"key": "team", "effect": "PreferNoSchedule"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"gpu=yes:NoSchedule", "team:PreferNoSchedule"}, have())
+	_, _, err = put(map[string]any{"key": "gpu", "effect": "NoSchedule", "value": "no"})
+	require.ErrorContains(t, err, "set overwrite to replace it")
+	over, second, err := put(map[string]any{"key": "gpu", "effect": "NoSchedule", "value": "no", "overwrite": true})
+	require.NoError(t, err)
+	require.ErrorIs(t, c.compensate(gpu, con.undo), actions.ErrDrift, "somebody gave it another value")
+	require.NoError(t, c.compensate(over, second.undo))
+	require.Equal(t, []string{"gpu=yes:NoSchedule", "team:PreferNoSchedule"}, have())
+
+	off, third := c.request("untaint_node", map[string]any{"node": "taint-a", "key": "gpu"})
+	p, err := c.preview(off)
+	require.NoError(t, err)
+	require.Equal(t, []string{`spec.taints.gpu:NoSchedule: {"effect":"NoSchedule","key":"gpu","value":"yes"} → unset`}, p.Change)
+	_, err = c.execute(off)
+	require.NoError(t, err)
+	require.Equal(t, []string{"team:PreferNoSchedule"}, have())
+	require.Equal(t, actions.OutcomeHappened, c.probe(off))
+	require.NoError(t, c.compensate(off, third.undo))
+	require.Equal(t, []string{"gpu=yes:NoSchedule", "team:PreferNoSchedule"}, have(), "what others set stays")
+}
+
+func TestAWorkloadIsRestartedOnceForAStep(t *testing.T) {
+	c := newCluster(t)
+	c.node("restart-a")
+	c.deployment("web", 2, "")
+	up, _ := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 2})
+	_, err := c.execute(up)
+	require.NoError(t, err)
+	pods := func() (uids []string) {
+		list, err := c.client.CoreV1().Pods(c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+		require.NoError(t, err)
+		for _, p := range list.Items {
+			if p.DeletionTimestamp == nil {
+				uids = append(uids, string(p.UID))
+			}
+		}
+		return uids
+	}
+	before := pods()
+	req, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "web", "stableFor": "1s"})
+	require.Equal(t, actions.OutcomeDidNotHappen, c.probe(req))
+	p, err := c.preview(req)
+	require.NoError(t, err)
+	require.Equal(t, actions.Verified, p.Verdict)
+	began := time.Now()
+	r, err := c.execute(req)
+	require.NoError(t, err)
+	require.Equal(t, "2 of 2 replicas are ready", r.Message)
+	require.GreaterOrEqual(t, time.Since(began), time.Second, "it has to stay so")
+	require.Equal(t, actions.OutcomeHappened, c.probe(req))
+	after := pods()
+	require.NotContains(t, after, before[0])
+	require.NotContains(t, after, before[1])
+	again, con := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "web", "stableFor": "1s"})
+	_, err = c.execute(again)
+	require.NoError(t, err)
+	require.Nil(t, con.undo, "the same step restarts once")
+	require.ElementsMatch(t, after, pods())
+
+	one, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "web", "strategy": "one-at-a-time"})
+	_, err = c.execute(one)
+	require.ErrorContains(t, err, "replaces more than one pod at a time")
+	_, err = c.client.AppsV1().Deployments(c.namespace).Patch(t.Context(), "web", "application/merge-patch+json", []byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	one, _ = c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "web"})
+	_, err = c.execute(one)
+	require.ErrorContains(t, err, "is paused")
+}
+
+func TestARestartThatCrashLoopsFailsEarlyWithThePodsReason(t *testing.T) {
+	c := newCluster(t)
+	c.node("crash-a")
+	c.deployment("bad", 1, "crash")
+	req, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "bad"})
+	began := time.Now()
+	_, err := c.execute(req)
+	require.ErrorContains(t, err, "container main of pod bad-")
+	require.ErrorContains(t, err, "CrashLoopBackOff")
+	require.Less(t, time.Since(began), 30*time.Second)
+}
+
+func TestADaemonSetIsRestartedAndOnDeleteIsRefused(t *testing.T) {
+	c := newCluster(t)
+	c.node("daemon-a")
+	labels := map[string]string{"app": "agent"}
+	spec := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "nothing"}}}}
+	_, err := c.client.AppsV1().DaemonSets(c.namespace).Create(t.Context(), &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "agent"},
+		Spec: appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: spec}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	req, _ := c.request("restart_daemonset", map[string]any{"namespace": c.namespace, "daemonset": "agent", "stableFor": "1s"})
+	r, err := c.execute(req)
+	require.NoError(t, err)
+	require.Equal(t, "1 of 1 replicas are ready", r.Message)
+	_, err = c.client.AppsV1().StatefulSets(c.namespace).Create(t.Context(), &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "db"},
+		Spec: appsv1.StatefulSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: spec,
+			UpdateStrategy: appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	set, _ := c.request("restart_statefulset", map[string]any{"namespace": c.namespace, "statefulset": "db"})
+	_, err = c.execute(set)
+	require.ErrorContains(t, err, "OnDelete")
+}
+
+func TestAConfigMapIsPatchedAndPutBack(t *testing.T) {
+	c := newCluster(t)
+	maps := c.client.CoreV1().ConfigMaps(c.namespace)
+	former := map[string]string{"level": "info", "other": "stays", "a.properties": "x=1\ny=2\n"}
+	_, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: former}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	d := c.deployment("reader", 0, "")
+	d.Spec.Template.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}
+	d.ResourceVersion = ""
+	_, err = c.client.AppsV1().Deployments(c.namespace).Update(t.Context(), d, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	data := func() map[string]string {
+		m, err := maps.Get(t.Context(), "settings", metav1.GetOptions{})
+		require.NoError(t, err)
+		return m.Data
+	}
+	req, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"level": "debug", "new.key": "1"}})
+	p, err := c.preview(req)
+	require.NoError(t, err)
+	require.Equal(t, []string{`data.level: "info" → "debug"`, `data.new.key: unset → "1"`}, p.Change)
+	require.Equal(t, former, data())
+	r, err := c.execute(req)
+	require.NoError(t, err)
+	require.Equal(t, "its keys are set; Deployment reader read it, and see them once restarted", r.Message)
+	require.Equal(t, map[string]string{"level": "debug", "other": "stays", "a.properties": "x=1\ny=2\n", "new.key": "1"}, data())
+	require.NoError(t, c.compensate(req, con.undo))
+	require.Equal(t, former, data(), "byte for byte")
+
+	yes := true
+	_, err = maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "fixed"}, Immutable: &yes}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	fixed, _ := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "fixed", "patch": map[string]any{"a": "b"}})
+	_, err = c.execute(fixed)
+	require.ErrorContains(t, err, "is immutable")
+}

@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
 )
 
 // nodes are Nodes.
@@ -17,14 +20,51 @@ type nodes struct{}
 
 func (nodes) name() string { return "nodes" }
 
-func (nodes) get(ctx context.Context, c *Cluster, _, name string) (object, error) {
-	n, err := c.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	return objectOf(n, err)
+func (nodes) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
+	n, err := c.client.CoreV1().Nodes().Get(ctx, t.Name, metav1.GetOptions{})
+	return nodeObject(n, err)
 }
 
-func (nodes) patch(ctx context.Context, c *Cluster, _, name string, data []byte, o metav1.PatchOptions) (object, error) {
-	n, err := c.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, data, o)
-	return objectOf(n, err)
+func (nodes) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
+	list := slices.ContainsFunc(fields, func(f field) bool { return len(f.path) > 2 })
+	if list { // the API server knows the whole list only
+		after := object(merged(live, fields))
+		fields = []field{{taints, listOf(after.at(taints...))}}
+	}
+	data, err := patchOf(live, fields)
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.client.CoreV1().Nodes().Patch(ctx, t.Name, types.MergePatchType, data, o)
+	return nodeObject(n, err)
+}
+
+// nodeObject has a node's taints by key and effect, so that each is a field of its own.
+func nodeObject(n *corev1.Node, err error) (object, error) {
+	o, err := objectOf(n, err)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]any{}
+	all, _ := o.at(taints...).([]any)
+	for _, t := range all {
+		m, _ := t.(map[string]any)
+		byName[fmt.Sprintf("%v:%v", m["key"], m["effect"])] = m
+	}
+	return with(o, taints, byName), nil
+}
+
+// listOf are the values of a map, by name.
+func listOf(v any) any {
+	m, _ := v.(map[string]any)
+	if len(m) == 0 {
+		return nil
+	}
+	list := []any{}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, m[name])
+	}
+	return list
 }
 
 // objectOf has a typed object as JSON has it.
@@ -35,12 +75,15 @@ func objectOf(o runtime.Object, err error) (object, error) {
 	return runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 }
 
-var unschedulable = []string{"spec", "unschedulable"}
+var (
+	unschedulable = []string{"spec", "unschedulable"}
+	taints        = []string{"spec", "taints"}
+)
 
 // cordon keeps new pods away from a node.
 type cordon struct{}
 
-func (cordon) want(*actions.Request) []field { return []field{{unschedulable, true}} }
+func (cordon) want(*actions.Request, object) []field { return []field{{unschedulable, true}} }
 
 func (cordon) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
 	if live.at(unschedulable...) == true {
@@ -65,9 +108,14 @@ func (cordon) settle(_ context.Context, _ *Cluster, req *actions.Request) (strin
 // uncordon lets new pods onto a node.
 type uncordon struct{}
 
-func (uncordon) want(*actions.Request) []field { return []field{{unschedulable, nil}} }
+func (uncordon) want(*actions.Request, object) []field { return []field{{unschedulable, nil}} }
 
 func (uncordon) check(ctx context.Context, c *Cluster, req *actions.Request, _ object) error {
+	return c.mustBeReady(ctx, req)
+}
+
+// mustBeReady refuses a node that is not ready, unless the request does not care.
+func (c *Cluster) mustBeReady(ctx context.Context, req *actions.Request) error {
 	if !req.Parameters.Bool("verifyHealth") {
 		return nil
 	}
@@ -83,6 +131,54 @@ func (uncordon) check(ctx context.Context, c *Cluster, req *actions.Request, _ o
 
 func (uncordon) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
 	return req.Target.Name + " takes new pods", nil
+}
+
+// taint puts a taint on a node.
+type taint struct{}
+
+func (taint) want(req *actions.Request, _ object) []field {
+	p := req.Parameters
+	value := map[string]any{"key": p.String("key"), "effect": p.String("effect")}
+	if v := p.String("value"); v != "" {
+		value["value"] = v
+	}
+	return []field{{append(slices.Clone(taints), p.String("key")+":"+p.String("effect")), value}}
+}
+
+func (v taint) check(_ context.Context, _ *Cluster, req *actions.Request, live object) error {
+	want := v.want(req, live)
+	if now := live.at(want[0].path...); now != nil && !same(now, want[0].value) && !req.Parameters.Bool("overwrite") {
+		return actions.Permanent(fmt.Errorf("%s has the taint already, as %s: set overwrite to replace it", req.Target, show(now)))
+	}
+	return nil
+}
+
+func (taint) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+	return req.Target.Name + " has the taint " + req.Parameters.String("key"), nil
+}
+
+// untaint removes taints from a node.
+type untaint struct{}
+
+func (untaint) want(req *actions.Request, live object) []field {
+	var fields []field
+	all, _ := live.at(taints...).(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t, _ := all[name].(map[string]any)
+		effect := req.Parameters.String("effect")
+		if t["key"] == req.Parameters.String("key") && (effect == "" || t["effect"] == effect) {
+			fields = append(fields, field{append(slices.Clone(taints), name), nil})
+		}
+	}
+	return fields
+}
+
+func (untaint) check(ctx context.Context, c *Cluster, req *actions.Request, _ object) error {
+	return c.mustBeReady(ctx, req)
+}
+
+func (untaint) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+	return req.Target.Name + " has no taint " + req.Parameters.String("key"), nil
 }
 
 func ready(n *corev1.Node) bool {

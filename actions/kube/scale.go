@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
 )
 
 // scales are the scale subresources of a resource of apps/v1.
@@ -17,15 +18,19 @@ type scales string
 
 func (s scales) name() string { return string(s) + "/scale" }
 
-func (s scales) get(ctx context.Context, c *Cluster, namespace, name string) (object, error) {
+func (s scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	into := &autoscalingv1.Scale{}
-	err := c.client.AppsV1().RESTClient().Get().Namespace(namespace).Resource(string(s)).Name(name).SubResource("scale").Do(ctx).Into(into)
+	err := c.client.AppsV1().RESTClient().Get().Namespace(t.Namespace).Resource(string(s)).Name(t.Name).SubResource("scale").Do(ctx).Into(into)
 	return objectOf(into, err)
 }
 
-func (s scales) patch(ctx context.Context, c *Cluster, namespace, name string, data []byte, o metav1.PatchOptions) (object, error) {
+func (s scales) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
+	data, err := patchOf(live, fields)
+	if err != nil {
+		return nil, err
+	}
 	into := &autoscalingv1.Scale{}
-	err := c.client.AppsV1().RESTClient().Patch(types.MergePatchType).Namespace(namespace).Resource(string(s)).Name(name).SubResource("scale").
+	err = c.client.AppsV1().RESTClient().Patch(types.MergePatchType).Namespace(t.Namespace).Resource(string(s)).Name(t.Name).SubResource("scale").
 		VersionedParams(&o, scheme.ParameterCodec).Body(data).Do(ctx).Into(into)
 	return objectOf(into, err)
 }
@@ -33,7 +38,7 @@ func (s scales) patch(ctx context.Context, c *Cluster, namespace, name string, d
 // scale sets the size of a workload.
 type scale struct{}
 
-func (scale) want(req *actions.Request) []field {
+func (scale) want(req *actions.Request, _ object) []field {
 	return []field{{[]string{"spec", "replicas"}, req.Parameters.Int("replicas")}}
 }
 
@@ -59,5 +64,5 @@ func (scale) settle(ctx context.Context, c *Cluster, req *actions.Request) (stri
 	if !req.Parameters.Bool("waitForReady") {
 		return "the size is set; its pods were not waited for", nil
 	}
-	return c.rolledOut(ctx, req.Target)
+	return c.rolledOut(ctx, req, 0)
 }

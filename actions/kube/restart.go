@@ -1,0 +1,103 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
+)
+
+// workloads are Deployments, StatefulSets and DaemonSets.
+type workloads struct{}
+
+func (workloads) name() string { return "workloads" }
+
+func (workloads) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
+	apps := c.client.AppsV1()
+	switch t.Kind {
+	case "Deployment":
+		w, err := apps.Deployments(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return objectOf(w, err)
+	case "StatefulSet":
+		w, err := apps.StatefulSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return objectOf(w, err)
+	case "DaemonSet":
+		w, err := apps.DaemonSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return objectOf(w, err)
+	}
+	return nil, noWorkload(t)
+}
+
+func (workloads) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
+	data, err := patchOf(live, fields)
+	if err != nil {
+		return nil, err
+	}
+	apps := c.client.AppsV1()
+	switch t.Kind {
+	case "Deployment":
+		w, err := apps.Deployments(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data, o)
+		return objectOf(w, err)
+	case "StatefulSet":
+		w, err := apps.StatefulSets(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data, o)
+		return objectOf(w, err)
+	case "DaemonSet":
+		w, err := apps.DaemonSets(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data, o)
+		return objectOf(w, err)
+	}
+	return nil, noWorkload(t)
+}
+
+func noWorkload(t schema.Target) error {
+	return actions.Permanent(fmt.Errorf("%s is no workload: name a deployment, a statefulset or a daemonset", t))
+}
+
+// The annotations that restart marks a pod template with: kubectl's, and which step did, for who asks after a crash.
+const (
+	restartedAt = "kubectl.kubernetes.io/restartedAt"
+	restartedBy = "remedy/restarted-by"
+)
+
+var template = []string{"spec", "template", "metadata", "annotations"}
+
+// restart rolls the pods of a workload.
+type restart struct{}
+
+func (restart) want(req *actions.Request, live object) []field {
+	at := append(template[:len(template):len(template)], restartedAt)
+	by := append(template[:len(template):len(template)], restartedBy)
+	mark := any(time.Now().UTC().Format(time.RFC3339Nano)) // two within one second are two restarts
+	if live.at(by...) == req.Key() {
+		mark = live.at(at...)
+	}
+	return []field{{at, mark}, {by, req.Key()}}
+}
+
+func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live object) error {
+	if live.at("spec", "paused") == true {
+		return actions.Permanent(fmt.Errorf("%s is paused, so its pods would not be restarted: resume it first", req.Target))
+	}
+	if live.at("spec", "updateStrategy", "type") == "OnDelete" {
+		return actions.Permanent(fmt.Errorf("%s has the update strategy OnDelete, which restarts nothing: restart its pods one by one", req.Target))
+	}
+	if req.Parameters.String("strategy") == "one-at-a-time" && req.Target.Kind == "Deployment" {
+		surge, down := live.at("spec", "strategy", "rollingUpdate", "maxSurge"), live.at("spec", "strategy", "rollingUpdate", "maxUnavailable")
+		if !(same(surge, 1) && same(down, 0) || same(surge, 0) && same(down, 1)) {
+			return actions.Permanent(fmt.Errorf("%s replaces more than one pod at a time (maxSurge %s, maxUnavailable %s): set these to 1 and 0, or leave the strategy out",
+				req.Target, show(surge), show(down)))
+		}
+	}
+	return nil
+}
+
+func (restart) settle(ctx context.Context, c *Cluster, req *actions.Request) (string, error) {
+	if req.Parameters.Given("waitForReady") && !req.Parameters.Bool("waitForReady") {
+		return "the restart has begun; it was not waited for", nil
+	}
+	return c.rolledOut(ctx, req, req.Parameters.Duration("stableFor"))
+}
