@@ -194,22 +194,27 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		req.World().Predict(req.Target, merged(predicted, want))
 		return &actions.Preview{Verdict: actions.Simulated, Change: describe(before, want)}, nil
 	}
-	live, err := e.read(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.verb.check(ctx, e.c, req, live); err != nil {
-		return nil, err
-	}
-	want := e.verb.want(req, live)
-	o := e.c.patchOptions()
-	o.DryRun = []string{metav1.DryRunAll}
-	after, err := e.kind.patch(ctx, e.c, req.Target, live, want, o)
-	if err != nil {
-		return nil, explain(err, "patch", e.kind.name(), req.Target)
-	}
-	req.World().Predict(req.Target, after)
-	return &actions.Preview{Verdict: actions.Verified, Change: describe(live.now(want), after.now(want))}, nil
+	var p *actions.Preview
+	err := patiently(ctx, func() error { // controllers write the object's status all the time
+		live, err := e.kind.get(ctx, e.c, req.Target)
+		if err != nil {
+			return explain(err, "get", e.kind.name(), req.Target)
+		}
+		if err := e.verb.check(ctx, e.c, req, live); err != nil {
+			return err
+		}
+		want := e.verb.want(req, live)
+		o := e.c.patchOptions()
+		o.DryRun = []string{metav1.DryRunAll}
+		after, err := e.kind.patch(ctx, e.c, req.Target, live, want, o)
+		if err != nil {
+			return explain(err, "patch", e.kind.name(), req.Target)
+		}
+		req.World().Predict(req.Target, after)
+		p = &actions.Preview{Verdict: actions.Verified, Change: describe(live.now(want), after.now(want))}
+		return nil
+	})
+	return p, err
 }
 
 // Probe tells whether the fields are as the step wants them.
