@@ -49,15 +49,17 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 // Handlers are the handlers of the cluster, by action type.
 func (c *Cluster) Handlers() actions.Handlers {
 	return actions.Handlers{
-		"cordon_node":          &edit{c, nodes{}, cordon{}},
-		"uncordon_node":        &edit{c, nodes{}, uncordon{}},
-		"taint_node":           &edit{c, nodes{}, taint{}},
-		"untaint_node":         &edit{c, nodes{}, untaint{}},
-		"scale_deployment":     &edit{c, scales("deployments"), scale{}},
-		"scale_statefulset":    &edit{c, scales("statefulsets"), scale{}},
-		"rolling_restart_pods": &edit{c, workloads{}, restart{}},
-		"restart_daemonset":    &edit{c, workloads{}, restart{}},
-		"restart_statefulset":  &edit{c, workloads{}, restart{}},
-		"patch_config_map":     &edit{c, configMaps{}, setKeys{}},
+		"cordon_node":           &edit{c, nodes{}, cordon{}},
+		"uncordon_node":         &edit{c, nodes{}, uncordon{}},
+		"taint_node":            &edit{c, nodes{}, taint{}},
+		"untaint_node":          &edit{c, nodes{}, untaint{}},
+		"scale_deployment":      &edit{c, scales("deployments"), scale{}},
+		"scale_statefulset":     &edit{c, scales("statefulsets"), scale{}},
+		"rolling_restart_pods":  &edit{c, workloads{}, restart{}},
+		"restart_daemonset":     &edit{c, workloads{}, restart{}},
+		"restart_statefulset":   &edit{c, workloads{}, restart{}},
+		"patch_config_map":      &edit{c, configMaps{}, setKeys{}},
+		"update_hpa":            &edit{c, autoscalers{}, setBounds{}},
+		"update_network_policy": &edit{c, networkPolicies{}, setRules{}},
 	}
 }

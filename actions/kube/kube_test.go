@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -501,4 +502,71 @@ func TestAConfigMapIsPatchedAndPutBack(t *testing.T) {
 	fixed, _ := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "fixed", "patch": map[string]any{"a": "b"}})
 	_, err = c.execute(fixed)
 	require.ErrorContains(t, err, "is immutable")
+}
+
+func TestAnAutoscalerGetsOnlyTheGivenFields(t *testing.T) {
+	c := newCluster(t)
+	cpu, least := int32(80), int32(2)
+	hpas := c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace)
+	made, err := hpas.Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "auto"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{MinReplicas: &least, MaxReplicas: 5,
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
+			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu",
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: &cpu}}}}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	spec := func() autoscalingv2.HorizontalPodAutoscalerSpec {
+		h, err := hpas.Get(t.Context(), "auto", metav1.GetOptions{})
+		require.NoError(t, err)
+		return h.Spec
+	}
+	req, con := c.request("update_hpa", map[string]any{"namespace": c.namespace, "hpa": "auto", "maxReplicas": 8, "targetCPUUtilization": 60, "targetMemoryUtilization": 70})
+	p, err := c.preview(req)
+	require.NoError(t, err)
+	require.Equal(t, []string{"spec.maxReplicas: 5 → 8", "utilization.cpu: 80 → 60", "utilization.memory: unset → 70"}, p.Change)
+	require.Equal(t, made.Spec, spec())
+	_, err = c.execute(req)
+	require.NoError(t, err)
+	require.EqualValues(t, 8, spec().MaxReplicas)
+	require.EqualValues(t, 2, *spec().MinReplicas)
+	require.Len(t, spec().Metrics, 2)
+	require.NoError(t, c.compensate(req, con.undo))
+	require.Equal(t, made.Spec, spec())
+	low, _ := c.request("update_hpa", map[string]any{"namespace": c.namespace, "hpa": "auto", "minReplicas": 9})
+	_, err = c.execute(low)
+	require.ErrorContains(t, err, "at least 9 and at most 5 replicas")
+}
+
+func TestPartsOfANetworkPolicyAreReplaced(t *testing.T) {
+	c := newCluster(t)
+	policies := c.client.NetworkingV1().NetworkPolicies(c.namespace)
+	made, err := policies.Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "web", "tier": "front"}},
+			PolicyTypes: []networkingv1.PolicyType{"Ingress"}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	spec := func() networkingv1.NetworkPolicySpec {
+		p, err := policies.Get(t.Context(), "web", metav1.GetOptions{})
+		require.NoError(t, err)
+		return p.Spec
+	}
+	rules := map[string]any{"podSelector": map[string]any{"matchLabels": map[string]any{"app": "api"}},
+		"ingress": []any{map[string]any{"from": []any{map[string]any{"podSelector": map[string]any{}}}}}}
+	req, con := c.request("update_network_policy", map[string]any{"namespace": c.namespace, "networkPolicy": "web", "rules": rules})
+	_, err = c.preview(req)
+	require.NoError(t, err)
+	require.Equal(t, made.Spec, spec())
+	_, err = c.execute(req)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"app": "api"}, spec().PodSelector.MatchLabels, "replaced, not merged")
+	require.Len(t, spec().Ingress, 1)
+	require.NoError(t, c.compensate(req, con.undo))
+	require.Equal(t, made.Spec, spec())
+
+	for _, wrong := range []map[string]any{{"spec": "x"}, {"ingress": []any{map[string]any{"form": []any{}}}}} {
+		bad, begun := c.request("update_network_policy", map[string]any{"namespace": c.namespace, "networkPolicy": "web", "rules": wrong})
+		_, err = c.preview(bad)
+		require.Error(t, err, "%v", wrong)
+		require.False(t, actions.IsTransient(err))
+		require.Zero(t, begun.begun)
+	}
+	require.Equal(t, made.Spec, spec())
 }
