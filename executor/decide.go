@@ -72,8 +72,8 @@ func judgeParked(b *beginning, records []journal.Record, step string, d approval
 			}
 		case factApproved, factRejected:
 			answer = &dt
-		case factEnded:
-			asked = nil
+		case factEnded, factDoubted:
+			asked, answer = nil, nil
 		}
 	}
 	now := time.Now()

@@ -425,3 +425,10 @@ func stepDigest(plan *dag.Plan, i int) string {
 	sum := sha256.Sum256([]byte(plan.Digest() + "\n" + plan.StepDigest(i)))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
+
+// doubtDigest is what a decision is bound to about a step whose attempt has an unknown outcome: who let the step run once
+// has not said that it may run again.
+func doubtDigest(step string, attempt uint8) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\nunknown outcome of attempt %d", step, attempt))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}

@@ -210,9 +210,6 @@ func (m *machine) apply(f fact) {
 		if m.groups > 0 && s.flags&retried == 0 {
 			m.hold(f.step)
 		}
-		if s.flags&begun != 0 {
-			s.flags |= unsure
-		}
 		s.flags = s.flags&^(inReady|retried|begun) | started
 		m.running++
 		m.tell(toldStepStarted, f.step, f.at)
@@ -356,6 +353,9 @@ func (m *machine) met(i int32, at time.Duration) {
 	}
 	if traits&gated != 0 && !m.gate[i].ready {
 		m.gate[i].ready, m.gate[i].readyAt = true, at
+	}
+	if s.flags&(doubted|begun) == doubted|begun { // it is to be tried again
+		s.flags = s.flags&^begun | unsure
 	}
 	s.flags = s.flags&^doubted | inReady
 	if m.info[i].group >= 0 && s.flags&retried == 0 {

@@ -282,7 +282,6 @@ func (m *model) apply(f fact) {
 	i := f.step
 	switch f.kind {
 	case factStarted:
-		m.unsure[i] = m.unsure[i] || m.begun[i]
 		m.status[i], m.started[i], m.begun[i] = Running, true, false
 		m.tries[i]++
 		delete(m.held, i)
@@ -317,6 +316,9 @@ func (m *model) apply(f fact) {
 	case factAsked:
 		m.asked[i] = true
 	case factApproved:
+		if m.doubted[i] && m.begun[i] {
+			m.unsure[i], m.begun[i] = true, false
+		}
 		m.decided[i], m.approved[i], m.doubted[i] = true, true, false
 	case factRejected:
 		m.decided[i] = true

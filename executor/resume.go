@@ -201,12 +201,17 @@ func (f *fold) take(rec *journal.Record) error {
 			}
 			r.undoErrs[step] = errors.New(d.Message)
 		}
+	case factDoubted:
+		r.forgetAskLocked(step)
 	case factAsked:
 		expiry := d.At + r.config.Policy.Wait()
 		if d.Expires != nil {
 			expiry = d.Expires.Sub(r.startedAt)
 		}
 		a := r.openLocked(step, d.At, expiry)
+		if step != planGate && m.steps[step].flags&doubted != 0 && d.Digest == stepDigest(r.plan, int(step)) { // of an older program
+			a.req.Digest = d.Digest
+		}
 		if d.Digest != a.req.Digest {
 			return fmt.Errorf("the question was about %s, but would be about %s now", d.Digest, a.req.Digest)
 		}
@@ -417,6 +422,7 @@ func (r *Run) reviveLocked(now time.Duration) {
 		case m.stops(i) != ReasonNone:
 			r.applyLocked(fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, effect: mayHappened})
 		default:
+			r.forgetAskLocked(i)
 			r.applyLocked(fact{kind: factDoubted, step: i, at: now})
 		}
 	}
@@ -451,6 +457,9 @@ func (r *Run) probe(i int32) {
 		f = fact{kind: factRetry, step: i, at: now, until: now}
 	case r.m.stops(i) != ReasonNone:
 		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, effect: mayHappened}
+	}
+	if f.kind == factDoubted {
+		r.forgetAskLocked(i)
 	}
 	r.applyWithLocked(f, &detail{err: err})
 	if f.kind == factRetry {

@@ -129,3 +129,108 @@ func TestARollbackThatWasAskedForGoesOnWhereverItsJournalIsCut(t *testing.T) {
 		})
 	}
 }
+
+// cutAt plays a plan and returns the records up to the last of a kind about a step.
+func cutAt(t *testing.T, c executor.Config, lines []string, kind, step string, then func(ex *executor.Executor, run *executor.Run)) []journal.Record {
+	j := journal.NewMemory()
+	c.Journal = j
+	ex := newExecutor(t, c)
+	run, err := ex.Start(t.Context(), plan(t, lines...), executor.RunOptions{ID: "r", Author: "model"})
+	require.NoError(t, err)
+	if then != nil {
+		then(ex, run)
+	}
+	<-run.Done()
+	records, err := j.Read(t.Context(), "r")
+	require.NoError(t, err)
+	last := -1
+	for i, x := range records {
+		if x.Kind == kind && x.Step == step {
+			last = i
+		}
+	}
+	require.GreaterOrEqual(t, last, 0)
+	return records[:last+1]
+}
+
+func TestAnOldApprovalIsNoAnswerToADoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := []string{"a fix(x) ~10s +gate"}
+		// It answers a key that it knows as before, and leaves others pending.
+		known := approval.ApproverFunc(func(_ context.Context, req *approval.Request) (*approval.Decision, error) {
+			if req.Key == "r/a" {
+				return &approval.Decision{Verdict: approval.Approved, By: "ann"}, nil
+			}
+			return &approval.Decision{Verdict: approval.Pending}, nil
+		})
+		h := &hands{}
+		records := cutAt(t, executor.Config{Handlers: handlers(undoing{noProbe{h}}), Approver: known}, lines, "effectBegun", "a", nil)
+		require.Equal(t, []string{"a"}, h.all())
+		ex := newExecutor(t, executor.Config{Handlers: handlers(undoing{noProbe{h}}), Approver: known, Journal: prefix(t, records)})
+		run, err := ex.Start(t.Context(), plan(t, lines...), executor.RunOptions{ID: "r", Author: "model"})
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		effects := h.all()
+		_ = ex.Cancel(t.Context(), "r", "over")
+		<-run.Done()
+		require.Equal(t, []string{"a"}, effects, "the effect was sent again although nobody said yes to that")
+	})
+}
+
+func TestADoubtIsAskedAlsoWhenTheFirstQuestionIsOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := []string{"a fix(x) ~10s +gate"}
+		h := &hands{}
+		records := cutAt(t, executor.Config{Handlers: handlers(undoing{noProbe{h}}), Approver: approval.Auto()}, lines, "effectBegun", "a", nil)
+		time.Sleep(time.Hour)
+		ex := newExecutor(t, executor.Config{Handlers: handlers(undoing{noProbe{h}}), Journal: prefix(t, records)})
+		run, err := ex.Start(t.Context(), plan(t, lines...), executor.RunOptions{ID: "r", Author: "model"})
+		require.NoError(t, err)
+		synctest.Wait()
+		got := outcome(run.Snapshot())
+		_ = ex.Cancel(t.Context(), "r", "over")
+		<-run.Done()
+		require.Equal(t, "parked: a=waitingApproval@0", got)
+	})
+}
+
+func TestASecondClickOnTheFirstQuestionRunsNothingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := []string{"a fix(x) ~10s +gate"}
+		h := &hands{}
+		var digest string
+		records := cutAt(t, executor.Config{Handlers: handlers(undoing{noProbe{h}})}, lines, "effectBegun", "a", func(ex *executor.Executor, run *executor.Run) {
+			report, err := run.Wait(t.Context())
+			require.NoError(t, err)
+			digest = report.Waiting()[0].Digest
+			require.NoError(t, ex.Decide(t.Context(), "r", "a", approval.Decision{Verdict: approval.Approved, By: "ann", Digest: digest}))
+		})
+		ex := newExecutor(t, executor.Config{Handlers: handlers(undoing{noProbe{h}}), Journal: prefix(t, records)})
+		run, err := ex.Start(t.Context(), plan(t, lines...), executor.RunOptions{ID: "r", Author: "model"})
+		require.NoError(t, err)
+		synctest.Wait()
+		again := ex.Decide(t.Context(), "r", "a", approval.Decision{Verdict: approval.Approved, By: "ann", Digest: digest})
+		time.Sleep(time.Minute)
+		_ = ex.Cancel(t.Context(), "r", "over")
+		<-run.Done()
+		require.Error(t, again, "effects: %v", h.all())
+	})
+}
+
+func TestAnApprovedDoubtThatNeverStartsStaysUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := []string{"a fix(x) ~10s !1h", "z look ~1h"}
+		h := &hands{}
+		records := cutAt(t, executor.Config{Handlers: handlers(noProbe{h})}, lines, "effectBegun", "a", nil)
+		ex := newExecutor(t, executor.Config{Handlers: handlers(noProbe{h}), Journal: prefix(t, records), MaxParallel: 1})
+		run, err := ex.Start(t.Context(), plan(t, lines...), executor.RunOptions{ID: "r", Author: "model"})
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		req := run.Snapshot().Waiting()[0]
+		require.NoError(t, ex.Decide(t.Context(), "r", "a", approval.Decision{Verdict: approval.Approved, By: "ann", Digest: req.Digest}))
+		time.Sleep(time.Second)
+		require.NoError(t, ex.Cancel(t.Context(), "r", "stop"))
+		<-run.Done()
+		require.Equal(t, executor.Unknown, run.Snapshot().Step(0).Status, outcome(run.Snapshot()))
+	})
+}

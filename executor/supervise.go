@@ -226,6 +226,7 @@ func (r *Run) openLocked(i int32, asked, expiry time.Duration) *ask {
 		a.req.Digest = stepDigest(r.plan, int(i))
 		if r.m.steps[i].flags&doubted != 0 {
 			a.req.Key += "/unknown"
+			a.req.Digest = doubtDigest(a.req.Digest, r.m.steps[i].tries)
 			a.req.Gate.Required = true
 			a.req.Gate.Reasons = []string{doubtReason}
 		}
@@ -235,6 +236,15 @@ func (r *Run) openLocked(i int32, asked, expiry time.Duration) *ask {
 	r.openAsks = append(r.openAsks, a)
 	r.nextClose = min(r.nextClose, expiry)
 	return a
+}
+
+// forgetAskLocked withdraws the question about a step, whose answer is no answer to another one.
+func (r *Run) forgetAskLocked(i int32) {
+	if a := r.asks[i]; a != nil {
+		a.cancel()
+		delete(r.asks, i)
+		r.openAsks = slices.DeleteFunc(r.openAsks, func(o *ask) bool { return o == a })
+	}
 }
 
 // doubtReason is why a person is asked about a step whose outcome nobody knows.
