@@ -47,6 +47,8 @@ type Request struct {
 	// Run is the run's id, Attempt counts from 1.
 	Run     string
 	Attempt int
+	// Begun is what the attempt gave to Begin whose outcome a Prober is asked for; nil for everybody else.
+	Begun *Undo
 	// Conductor takes what the handler reports while it works. The executor sets it; nil in a handler's own tests.
 	Conductor Conductor
 }

@@ -247,6 +247,7 @@ func (a *attempt) compensate() error {
 	}
 	h := a.handler()
 	if a.more.doubtful && h.prober != nil {
+		a.req.Begun = a.more.undo
 		if outcome, err := h.prober.Probe(a, &a.req); err == nil && outcome == actions.OutcomeDidNotHappen {
 			return nil
 		}

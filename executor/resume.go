@@ -480,7 +480,13 @@ func (r *Run) probeOnce(i int32) (outcome actions.Outcome, err error) {
 			err = &PanicError{Value: recover()}
 		}
 	}()
-	req := &actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: int(r.m.steps[i].tries)}
+	req := &actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id}
+	r.mu.Lock()
+	req.Attempt = int(r.m.steps[i].tries)
+	if r.undos != nil {
+		req.Begun = r.undos[i]
+	}
+	r.unlock()
 	outcome, err = r.handlers[r.info[i].action].prober.Probe(ctx, req)
 	returned = true
 	return outcome, err
