@@ -27,6 +27,7 @@ type Options struct {
 type Cluster struct {
 	client       kubernetes.Interface
 	fieldManager string
+	feeds        feeds
 }
 
 // New connects to a cluster. config is copied.
@@ -43,8 +44,12 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{client, cmp.Or(o.FieldManager, DefaultFieldManager)}, nil
+	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager)}, nil
 }
+
+// Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait
+// for a rollout then wait in vain.
+func (c *Cluster) Close() { c.feeds.close() }
 
 // Handlers are the handlers of the cluster, by action type.
 func (c *Cluster) Handlers() actions.Handlers {

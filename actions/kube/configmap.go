@@ -18,7 +18,7 @@ import (
 // configMaps are ConfigMaps.
 type configMaps struct{}
 
-func (configMaps) name() string { return "configmaps" }
+func (configMaps) name(schema.Target) (group, resource string) { return "", "configmaps" }
 
 func (configMaps) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	m, err := c.client.CoreV1().ConfigMaps(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
@@ -54,7 +54,7 @@ func (setKeys) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 }
 
 // settle says who reads the config map: it changes nothing for pods that have read it already.
-func (setKeys) settle(ctx context.Context, c *Cluster, req *actions.Request) (string, error) {
+func (setKeys) settle(ctx context.Context, c *Cluster, req *actions.Request, _ object) (string, error) {
 	readers, err := c.readers(ctx, req.Target)
 	if err != nil {
 		return "", err

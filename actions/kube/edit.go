@@ -26,7 +26,7 @@ type edit struct {
 // A resource reads and patches objects of one kind.
 type resource interface {
 	// name is what RBAC calls it.
-	name() string
+	name(t schema.Target) (group, resource string)
 	get(ctx context.Context, c *Cluster, t schema.Target) (object, error)
 	// patch writes fields onto the version of the object that live is.
 	patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error)
@@ -38,8 +38,8 @@ type verb interface {
 	want(req *actions.Request, live object) []field
 	// check refuses an object that must not be written; it changes nothing.
 	check(ctx context.Context, c *Cluster, req *actions.Request, live object) error
-	// settle returns once what was written is done.
-	settle(ctx context.Context, c *Cluster, req *actions.Request) (message string, err error)
+	// settle returns once what was written is done; live is the object as it was written.
+	settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (message string, err error)
 }
 
 // An object is one of the cluster as JSON has it.
@@ -169,17 +169,17 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 		if err := req.Begin(ctx, nil); err != nil {
 			return nil, err
 		}
-		message, err := e.verb.settle(ctx, e.c, req)
+		message, err := e.verb.settle(ctx, e.c, req, live)
 		return &actions.Result{Message: "it already was so: " + message}, err
 	}
 	undo := &actions.Undo{Summary: "put " + strings.Join(describe(want, before), ", ") + " back on " + req.Target.String(), State: state(live, before, want)}
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	if err := e.write(ctx, req, live, before, want); err != nil {
+	if live, err = e.write(ctx, req, live, before, want); err != nil {
 		return nil, err
 	}
-	message, err := e.verb.settle(ctx, e.c, req)
+	message, err := e.verb.settle(ctx, e.c, req, live)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 	err := patiently(ctx, func() error { // controllers write the object's status all the time
 		live, err := e.kind.get(ctx, e.c, req.Target)
 		if err != nil {
-			return explain(err, "get", e.kind.name(), req.Target)
+			return e.explain(err, "get", req)
 		}
 		if err := e.verb.check(ctx, e.c, req, live); err != nil {
 			return err
@@ -208,7 +208,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		o.DryRun = []string{metav1.DryRunAll}
 		after, err := e.kind.patch(ctx, e.c, req.Target, live, want, o)
 		if err != nil {
-			return explain(err, "patch", e.kind.name(), req.Target)
+			return e.explain(err, "patch", req)
 		}
 		req.World().Predict(req.Target, after)
 		p = &actions.Preview{Verdict: actions.Verified, Change: describe(live.now(want), after.now(want))}
@@ -264,10 +264,10 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 		}
 	}
 	if len(to) > 0 {
-		if err := e.write(ctx, req, live, from, to); err != nil {
+		if live, err = e.write(ctx, req, live, from, to); err != nil {
 			return err
 		}
-		if _, err := e.verb.settle(ctx, e.c, req); err != nil {
+		if _, err := e.verb.settle(ctx, e.c, req, live); err != nil {
 			return err
 		}
 	}
@@ -279,24 +279,23 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 
 // write patches an object until its fields are as wanted. An answer that got lost, and a change of something else, are
 // looked into; nobody else's change of the fields is overwritten.
-func (e *edit) write(ctx context.Context, req *actions.Request, live object, before, want []field) error {
-	return patiently(ctx, func() error {
+func (e *edit) write(ctx context.Context, req *actions.Request, live object, before, want []field) (written object, err error) {
+	err = patiently(ctx, func() error {
 		if live == nil {
 			now, err := e.kind.get(ctx, e.c, req.Target)
 			if err != nil {
-				return explain(err, "get", e.kind.name(), req.Target)
+				return e.explain(err, "get", req)
 			}
 			live = now
 		}
-		if live.has(want) {
+		if written = live; live.has(want) {
 			return nil
 		}
 		if !live.has(before) {
 			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(describe(before, live.now(want)), ", ")))
 		}
 		uid := live.uid()
-		_, err := e.kind.patch(ctx, e.c, req.Target, live, want, e.c.patchOptions())
-		if err == nil {
+		if written, err = e.kind.patch(ctx, e.c, req.Target, live, want, e.c.patchOptions()); err == nil {
 			return nil
 		}
 		now, again := e.kind.get(ctx, e.c, req.Target)
@@ -308,14 +307,29 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 		default:
 			live = now
 		}
-		return explain(err, "patch", e.kind.name(), req.Target)
+		return e.explain(err, "patch", req)
 	})
+	return written, err
+}
+
+func (e *edit) explain(err error, verb string, req *actions.Request) error {
+	_, resource := e.kind.name(req.Target)
+	return explain(err, verb, resource, req.Target)
+}
+
+func (e *edit) rights(t *actions.Task) []Right {
+	group, resource := e.kind.name(t.Target)
+	all := rightsTo("get patch", group, resource, t.Target.Namespace, t.Target.Name)
+	if more, ok := e.verb.(interface{ rights(t *actions.Task) []Right }); ok {
+		all = append(all, more.rights(t)...)
+	}
+	return all
 }
 
 func (e *edit) read(ctx context.Context, req *actions.Request) (live object, err error) {
 	err = patiently(ctx, func() error {
 		if live, err = e.kind.get(ctx, e.c, req.Target); err != nil {
-			return explain(err, "get", e.kind.name(), req.Target)
+			return e.explain(err, "get", req)
 		}
 		return nil
 	})

@@ -19,7 +19,9 @@ type autoscalers struct{}
 // utilization is where an autoscaler has what it aims for.
 var utilization = []string{"utilization"}
 
-func (autoscalers) name() string { return "horizontalpodautoscalers" }
+func (autoscalers) name(schema.Target) (group, resource string) {
+	return "autoscaling", "horizontalpodautoscalers"
+}
 
 func (autoscalers) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	h, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
@@ -113,6 +115,6 @@ func (v setBounds) check(_ context.Context, _ *Cluster, req *actions.Request, li
 	return nil
 }
 
-func (setBounds) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+func (setBounds) settle(_ context.Context, _ *Cluster, req *actions.Request, _ object) (string, error) {
 	return "the autoscaler " + req.Target.Name + " has the values", nil
 }

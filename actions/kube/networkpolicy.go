@@ -16,7 +16,9 @@ import (
 // networkPolicies are NetworkPolicies.
 type networkPolicies struct{}
 
-func (networkPolicies) name() string { return "networkpolicies" }
+func (networkPolicies) name(schema.Target) (group, resource string) {
+	return "networking.k8s.io", "networkpolicies"
+}
 
 func (networkPolicies) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	p, err := c.client.NetworkingV1().NetworkPolicies(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
@@ -65,6 +67,6 @@ func (v setRules) check(_ context.Context, _ *Cluster, req *actions.Request, liv
 	return nil
 }
 
-func (setRules) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+func (setRules) settle(_ context.Context, _ *Cluster, req *actions.Request, _ object) (string, error) {
 	return "the network policy " + req.Target.Name + " has the rules", nil
 }

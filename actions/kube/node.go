@@ -18,7 +18,7 @@ import (
 // nodes are Nodes.
 type nodes struct{}
 
-func (nodes) name() string { return "nodes" }
+func (nodes) name(schema.Target) (group, resource string) { return "", "nodes" }
 
 func (nodes) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	n, err := c.client.CoreV1().Nodes().Get(ctx, t.Name, metav1.GetOptions{})
@@ -101,7 +101,9 @@ func (cordon) check(ctx context.Context, c *Cluster, req *actions.Request, live 
 	return actions.Permanent(fmt.Errorf("%s is the last node that pods can be scheduled on: add or uncordon another one first", req.Target))
 }
 
-func (cordon) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+func (cordon) rights(*actions.Task) []Right { return rightsTo("list", "", "nodes", "", "") }
+
+func (cordon) settle(_ context.Context, _ *Cluster, req *actions.Request, _ object) (string, error) {
 	return req.Target.Name + " takes no new pods", nil
 }
 
@@ -129,7 +131,7 @@ func (c *Cluster) mustBeReady(ctx context.Context, req *actions.Request) error {
 	return nil
 }
 
-func (uncordon) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+func (uncordon) settle(_ context.Context, _ *Cluster, req *actions.Request, _ object) (string, error) {
 	return req.Target.Name + " takes new pods", nil
 }
 
@@ -153,7 +155,7 @@ func (v taint) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 	return nil
 }
 
-func (taint) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+func (taint) settle(_ context.Context, _ *Cluster, req *actions.Request, _ object) (string, error) {
 	return req.Target.Name + " has the taint " + req.Parameters.String("key"), nil
 }
 
@@ -177,7 +179,7 @@ func (untaint) check(ctx context.Context, c *Cluster, req *actions.Request, _ ob
 	return c.mustBeReady(ctx, req)
 }
 
-func (untaint) settle(_ context.Context, _ *Cluster, req *actions.Request) (string, error) {
+func (untaint) settle(_ context.Context, _ *Cluster, req *actions.Request, _ object) (string, error) {
 	return req.Target.Name + " has no taint " + req.Parameters.String("key"), nil
 }
 

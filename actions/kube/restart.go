@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,7 +16,9 @@ import (
 // workloads are Deployments, StatefulSets and DaemonSets.
 type workloads struct{}
 
-func (workloads) name() string { return "workloads" }
+func (workloads) name(t schema.Target) (group, resource string) {
+	return "apps", strings.ToLower(t.Kind) + "s"
+}
 
 func (workloads) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	apps := c.client.AppsV1()
@@ -63,27 +66,40 @@ const (
 	restartedBy = "remedy/restarted-by"
 )
 
-var template = []string{"spec", "template", "metadata", "annotations"}
+var (
+	template        = []string{"spec", "template", "metadata", "annotations"}
+	restartedAtPath = append(template[:4:4], restartedAt)
+	restartedByPath = append(template[:4:4], restartedBy)
+)
+
+// now is what a restart is marked with: two within one second are two restarts.
+func now() any { return time.Now().UTC().Format(time.RFC3339Nano) }
 
 // restart rolls the pods of a workload.
 type restart struct{}
 
 func (restart) want(req *actions.Request, live object) []field {
-	at := append(template[:len(template):len(template)], restartedAt)
-	by := append(template[:len(template):len(template)], restartedBy)
-	mark := any(time.Now().UTC().Format(time.RFC3339Nano)) // two within one second are two restarts
-	if live.at(by...) == req.Key() {
-		mark = live.at(at...)
+	mark := now()
+	if live.at(restartedByPath...) == req.Key() {
+		mark = live.at(restartedAtPath...)
 	}
-	return []field{{at, mark}, {by, req.Key()}}
+	return []field{{restartedAtPath, mark}, {restartedByPath, req.Key()}}
+}
+
+// restartable refuses a workload that does not replace its pods when its template changes.
+func restartable(t schema.Target, live object) error {
+	if live.at("spec", "paused") == true {
+		return actions.Permanent(fmt.Errorf("%s is paused, so its pods would not be restarted: resume it first", t))
+	}
+	if live.at("spec", "updateStrategy", "type") == "OnDelete" {
+		return actions.Permanent(fmt.Errorf("%s has the update strategy OnDelete, which restarts nothing: restart its pods one by one", t))
+	}
+	return nil
 }
 
 func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live object) error {
-	if live.at("spec", "paused") == true {
-		return actions.Permanent(fmt.Errorf("%s is paused, so its pods would not be restarted: resume it first", req.Target))
-	}
-	if live.at("spec", "updateStrategy", "type") == "OnDelete" {
-		return actions.Permanent(fmt.Errorf("%s has the update strategy OnDelete, which restarts nothing: restart its pods one by one", req.Target))
+	if err := restartable(req.Target, live); err != nil {
+		return err
 	}
 	if req.Parameters.String("strategy") == "one-at-a-time" && req.Target.Kind == "Deployment" {
 		surge, down := live.at("spec", "strategy", "rollingUpdate", "maxSurge"), live.at("spec", "strategy", "rollingUpdate", "maxUnavailable")
@@ -95,9 +111,11 @@ func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 	return nil
 }
 
-func (restart) settle(ctx context.Context, c *Cluster, req *actions.Request) (string, error) {
+func (restart) rights(t *actions.Task) []Right { return rolloutRights(t.Target) }
+
+func (restart) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	if req.Parameters.Given("waitForReady") && !req.Parameters.Bool("waitForReady") {
 		return "the restart has begun; it was not waited for", nil
 	}
-	return c.rolledOut(ctx, req, req.Parameters.Duration("stableFor"))
+	return c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor")})
 }

@@ -4,107 +4,203 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
 )
 
-// rolledOut watches a workload until all of its replicas are up to date and ready, and have been so for a while. A pod
-// that cannot run fails it early.
-func (c *Cluster) rolledOut(ctx context.Context, req *actions.Request, stableFor time.Duration) (message string, err error) {
-	err = patiently(ctx, func() error {
-		message, err = c.watchRollout(ctx, req, stableFor)
-		return err
-	})
-	return message, err
+// The rights to watch a rollout and to name the reason of a pod that cannot run.
+func rolloutRights(t schema.Target) []Right {
+	_, resource := workloads{}.name(t)
+	return slices.Concat(rightsTo("list watch", "apps", resource, t.Namespace, ""), rightsTo("list watch", "", "pods", t.Namespace, ""),
+		rightsTo("get", "apps", "replicasets", t.Namespace, ""))
 }
 
-// errWatchEnded says that the API server ended a watch, as it does now and then.
-var errWatchEnded = errors.New("the watch ended")
+// A rollout is a workload whose pods are being replaced.
+type rollout struct {
+	target schema.Target
+	// written is the workload as it was written: what is older is not looked at.
+	written object
+	// stableFor is how long it must stay complete.
+	stableFor time.Duration
+	// judge says why a pod lets the rollout fail; "" while it does not. Defaults to cannotRun.
+	judge func(*corev1.Pod) string
+}
 
-func (c *Cluster) watchRollout(ctx context.Context, req *actions.Request, stableFor time.Duration) (string, error) {
-	t := req.Target
-	// Without a resource version a watch begins with the object as it is.
-	o := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", t.Name).String()}
-	var w watch.Interface
-	var err error
-	switch t.Kind {
-	case "Deployment":
-		w, err = c.client.AppsV1().Deployments(t.Namespace).Watch(ctx, o)
-	case "StatefulSet":
-		w, err = c.client.AppsV1().StatefulSets(t.Namespace).Watch(ctx, o)
-	case "DaemonSet":
-		w, err = c.client.AppsV1().DaemonSets(t.Namespace).Watch(ctx, o)
+// A sight is what is seen of a rollout.
+type sight struct {
+	mu       sync.Mutex // guards what follows
+	workload runtime.Object
+	gone     bool
+	failure  error
+	selector labels.Selector
+	sick     map[types.UID]*corev1.Pod
+	changed  chan struct{} // capacity 1
+}
+
+func (s *sight) poke() {
+	select {
+	case s.changed <- struct{}{}:
 	default:
-		return "", noWorkload(t)
 	}
+}
+
+// rolledOut watches a workload until all of its replicas are up to date and ready, and have been so for a while. A pod of
+// the newest revision that cannot run fails it early.
+func (c *Cluster) rolledOut(ctx context.Context, r rollout) (message string, err error) {
+	if r.judge == nil {
+		r.judge = cannotRun
+	}
+	s := &sight{changed: make(chan struct{}, 1), sick: map[types.UID]*corev1.Pod{}}
+	fail := func(err error) {
+		s.mu.Lock()
+		s.failure = err
+		s.mu.Unlock()
+		s.poke()
+	}
+	_, resource := workloads{}.name(r.target)
+	leave, err := c.follow(ctx, resource, r.target.Namespace, &follower{look: func(o runtime.Object, gone bool) { s.seeWorkload(&r, o, gone) }, failed: fail})
 	if err != nil {
-		return "", explain(err, "watch", "workloads", t)
+		return "", err
 	}
-	defer w.Stop()
-	last := "nothing is known of it"
-	var pods <-chan watch.Event
-	stable := time.NewTimer(stableFor)
+	defer leave()
+	stable := time.NewTimer(r.stableFor)
 	stable.Stop()
 	defer stable.Stop()
-	settled := false
+	last, settled, podsSeen := "nothing is known of it", false, false
 	for {
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("%s did not roll out in time: %s: %w", t, last, context.Cause(ctx))
-		case <-stable.C:
-			return last, nil
-		case e, ok := <-pods:
-			if !ok || e.Type == watch.Error {
-				return "", actions.Transient(fmt.Errorf("pods of %s: %w", t, errWatchEnded))
-			}
-			if p, ok := e.Object.(*corev1.Pod); ok && e.Type != watch.Deleted && p.DeletionTimestamp == nil && ours(p, req) {
-				if why := cannotRun(p); why != "" {
-					return "", actions.Permanent(fmt.Errorf("%s does not roll out: %s", t, why))
-				}
-			}
-		case e, ok := <-w.ResultChan():
-			if !ok || e.Type == watch.Error {
-				return "", actions.Transient(fmt.Errorf("%s: %w", t, errWatchEnded))
-			}
-			if e.Type == watch.Deleted {
-				return "", actions.Permanent(fmt.Errorf("%s was deleted while it rolled out", t))
-			}
-			if pods == nil {
-				p, err := c.client.CoreV1().Pods(t.Namespace).Watch(ctx, metav1.ListOptions{LabelSelector: selectorOf(e.Object)})
-				if err != nil {
-					return "", explain(err, "watch", "pods", t)
-				}
-				defer p.Stop()
-				pods = p.ResultChan()
-			}
-			var done bool
-			if last, done, err = progress(e.Object); err != nil {
+		s.mu.Lock()
+		workload, gone, failure, sick := s.workload, s.gone, s.failure, slices.Collect(maps.Values(s.sick))
+		if workload != nil && s.selector == nil {
+			s.selector, err = selectorOf(workload)
+		}
+		s.mu.Unlock()
+		switch {
+		case err != nil:
+			return "", err
+		case failure != nil && !actions.IsTransient(failure):
+			return "", failure
+		case gone:
+			return "", actions.Permanent(fmt.Errorf("%s was deleted while it rolled out", r.target))
+		}
+		if workload != nil && !podsSeen {
+			podsSeen = true
+			leavePods, err := c.follow(ctx, "pods", r.target.Namespace, &follower{look: func(o runtime.Object, gone bool) { s.seePod(&r, o, gone) }, failed: fail})
+			if err != nil {
 				return "", err
 			}
+			defer leavePods()
+		}
+		if workload != nil {
+			now, err := progress(workload)
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", r.target, err)
+			}
+			if now.observed {
+				for _, p := range sick {
+					if why := r.judge(p); why != "" && c.isNewest(ctx, workload, p) {
+						return "", actions.Permanent(fmt.Errorf("%s does not roll out: %s", r.target, why))
+					}
+				}
+			}
+			last = now.message
 			switch {
-			case done && stableFor <= 0:
+			case now.done && r.stableFor <= 0:
 				return last, nil
-			case done && !settled:
-				stable.Reset(stableFor)
-			case !done:
+			case now.done && !settled:
+				stable.Reset(r.stableFor)
+			case !now.done:
 				stable.Stop()
 			}
-			settled = done
+			settled = now.done
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(fmt.Errorf("%s did not roll out in time: %s: %w", r.target, last, context.Cause(ctx)), failure)
+		case <-stable.C:
+			return last, nil
+		case <-s.changed:
 		}
 	}
 }
 
-// ours tells whether a pod is of the rollout that a step began.
-func ours(p *corev1.Pod, req *actions.Request) bool {
-	return req.Parameters.Given("replicas") || p.Annotations[restartedBy] == req.Key()
+// seeWorkload takes note of the workload in the version that was written, or a later one.
+func (s *sight) seeWorkload(r *rollout, o runtime.Object, gone bool) {
+	m, ok := o.(metav1.Object)
+	if !ok || m.GetName() != r.target.Name {
+		return
+	}
+	if order, err := resourceversion.CompareResourceVersion(m.GetResourceVersion(), r.written.version()); err == nil && order < 0 {
+		return
+	}
+	gone = gone || string(m.GetUID()) != r.written.uid()
+	s.mu.Lock()
+	s.workload, s.gone, s.failure = o, gone, nil
+	s.mu.Unlock()
+	s.poke()
+}
+
+// seePod takes note of a pod that cannot run, and pokes for no other.
+func (s *sight) seePod(r *rollout, o runtime.Object, gone bool) {
+	p, ok := o.(*corev1.Pod)
+	if !ok || !s.selector.Matches(labels.Set(p.Labels)) {
+		return
+	}
+	sick := !gone && p.DeletionTimestamp == nil && r.judge(p) != ""
+	s.mu.Lock()
+	_, was := s.sick[p.UID]
+	if sick {
+		s.sick[p.UID] = p
+	} else {
+		delete(s.sick, p.UID)
+	}
+	s.mu.Unlock()
+	if sick != was {
+		s.poke()
+	}
+}
+
+// revision is where a Deployment and its ReplicaSets have the number of their template.
+const revision = "deployment.kubernetes.io/revision"
+
+// isNewest tells whether a pod is of the newest revision of its workload. One of which that cannot be found out is not.
+func (c *Cluster) isNewest(ctx context.Context, workload runtime.Object, p *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(p)
+	if owner == nil {
+		return false
+	}
+	switch w := workload.(type) {
+	case *appsv1.Deployment:
+		set, err := c.client.AppsV1().ReplicaSets(p.Namespace).Get(ctx, owner.Name, metav1.GetOptions{})
+		return err == nil && metav1.IsControlledBy(set, w) && set.Annotations[revision] == w.Annotations[revision]
+	case *appsv1.StatefulSet:
+		return owner.UID == w.UID && p.Labels[appsv1.ControllerRevisionHashLabelKey] == w.Status.UpdateRevision
+	case *appsv1.DaemonSet:
+		return owner.UID == w.UID && p.Labels["pod-template-generation"] == templateGeneration(w)
+	}
+	return false
+}
+
+// templateGeneration is the generation of a DaemonSet's template, as its pods have it for a label.
+func templateGeneration(w *appsv1.DaemonSet) string {
+	if g, ok := w.Annotations[appsv1.DeprecatedTemplateGeneration]; ok {
+		return g
+	}
+	return strconv.FormatInt(w.Generation, 10)
 }
 
 // hopeless are the reasons of a container that waits in vain.
@@ -120,39 +216,63 @@ func cannotRun(p *corev1.Pod) string {
 	return ""
 }
 
-func selectorOf(o any) string {
-	switch w := o.(type) {
-	case *appsv1.Deployment:
-		return metav1.FormatLabelSelector(w.Spec.Selector)
-	case *appsv1.StatefulSet:
-		return metav1.FormatLabelSelector(w.Spec.Selector)
-	case *appsv1.DaemonSet:
-		return metav1.FormatLabelSelector(w.Spec.Selector)
+// outOfMemory is cannotRun that also says when a container was killed for lack of memory.
+func outOfMemory(p *corev1.Pod) string {
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		for _, state := range []corev1.ContainerState{s.State, s.LastTerminationState} {
+			if state.Terminated != nil && state.Terminated.Reason == "OOMKilled" {
+				return fmt.Sprintf("container %s of pod %s was killed for lack of memory again", s.Name, p.Name)
+			}
+		}
 	}
-	return ""
+	return cannotRun(p)
 }
 
-// progress says how far a rollout is.
-func progress(o any) (message string, done bool, err error) {
-	var want, updated, ready int32
-	observed := false
+func selectorOf(o runtime.Object) (labels.Selector, error) {
+	var s *metav1.LabelSelector
 	switch w := o.(type) {
 	case *appsv1.Deployment:
-		want, updated, ready = replicas(w.Spec.Replicas), w.Status.UpdatedReplicas, w.Status.ReadyReplicas
-		observed = w.Status.ObservedGeneration >= w.Generation && w.Status.Replicas == want
+		s = w.Spec.Selector
+	case *appsv1.StatefulSet:
+		s = w.Spec.Selector
+	case *appsv1.DaemonSet:
+		s = w.Spec.Selector
+	}
+	return metav1.LabelSelectorAsSelector(s)
+}
+
+// A state is how far a rollout is.
+type rolloutState struct {
+	message        string
+	observed, done bool // the controller knows the workload as it is; all of its replicas are up to date and ready
+}
+
+// progress says how far a rollout is, by the rules of kubectl rollout status.
+func progress(o runtime.Object) (s rolloutState, err error) {
+	var want, updated, ready int32
+	current := true
+	switch w := o.(type) {
+	case *appsv1.Deployment:
+		want, updated, ready = replicas(w.Spec.Replicas), w.Status.UpdatedReplicas, w.Status.AvailableReplicas
+		s.observed, current = w.Status.ObservedGeneration >= w.Generation, w.Status.Replicas == want
 		for _, c := range w.Status.Conditions {
-			if observed && c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" {
-				return "", false, actions.Permanent(fmt.Errorf("the rollout passed its progress deadline: %s", c.Message))
+			if s.observed && c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" {
+				return s, actions.Permanent(fmt.Errorf("the rollout passed its progress deadline: %s", c.Message))
 			}
 		}
 	case *appsv1.StatefulSet:
 		want, updated, ready = replicas(w.Spec.Replicas), w.Status.UpdatedReplicas, w.Status.ReadyReplicas
-		observed = w.Status.ObservedGeneration >= w.Generation && w.Status.Replicas == want
+		s.observed, current = w.Status.ObservedGeneration >= w.Generation, w.Status.Replicas == want
+		if u := w.Spec.UpdateStrategy.RollingUpdate; u != nil && u.Partition != nil && updated >= want-*u.Partition {
+			updated = want // those below the partition stay as they are
+		}
 	case *appsv1.DaemonSet:
 		want, updated, ready = w.Status.DesiredNumberScheduled, w.Status.UpdatedNumberScheduled, w.Status.NumberAvailable
-		observed = w.Status.ObservedGeneration >= w.Generation
+		s.observed = w.Status.ObservedGeneration >= w.Generation
 	}
-	return fmt.Sprintf("%d of %d replicas are ready", ready, want), observed && updated == want && ready == want, nil
+	s.message = fmt.Sprintf("%d of %d replicas are ready", ready, want)
+	s.done = s.observed && current && updated == want && ready == want
+	return s, nil
 }
 
 func replicas(n *int32) int32 {
@@ -160,4 +280,40 @@ func replicas(n *int32) int32 {
 		return 1
 	}
 	return *n
+}
+
+// roll restarts workloads, all at once, and waits until they have rolled out. One that carries the mark has been restarted
+// already.
+func (c *Cluster) roll(ctx context.Context, all []schema.Target, mark string, stableFor time.Duration) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, t := range all {
+		group.Go(func() error {
+			written, err := c.mark(ctx, t, mark)
+			if err != nil {
+				return err
+			}
+			_, err = c.rolledOut(ctx, rollout{target: t, written: written, stableFor: stableFor})
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// mark marks the pod template of a workload, which restarts its pods, and returns it as it is then.
+func (c *Cluster) mark(ctx context.Context, t schema.Target, mark string) (written object, err error) {
+	err = patiently(ctx, func() error {
+		live, err := workloads{}.get(ctx, c, t)
+		if err != nil {
+			return explain(err, "get", "workloads", t)
+		}
+		if written = live; live.at(restartedByPath...) == mark {
+			return nil
+		}
+		if err := restartable(t, live); err != nil {
+			return err
+		}
+		written, err = workloads{}.patch(ctx, c, t, live, []field{{restartedAtPath, now()}, {restartedByPath, mark}}, c.patchOptions())
+		return explain(err, "patch", "workloads", t)
+	})
+	return written, err
 }

@@ -16,7 +16,7 @@ import (
 // scales are the scale subresources of a resource of apps/v1.
 type scales string
 
-func (s scales) name() string { return string(s) + "/scale" }
+func (s scales) name(schema.Target) (group, resource string) { return "apps", string(s) + "/scale" }
 
 func (s scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	into := &autoscalingv1.Scale{}
@@ -60,9 +60,13 @@ func (scale) check(ctx context.Context, c *Cluster, req *actions.Request, _ obje
 	return nil
 }
 
-func (scale) settle(ctx context.Context, c *Cluster, req *actions.Request) (string, error) {
+func (scale) rights(t *actions.Task) []Right {
+	return append(rolloutRights(t.Target), rightsTo("list", "autoscaling", "horizontalpodautoscalers", t.Target.Namespace, "")...)
+}
+
+func (scale) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	if !req.Parameters.Bool("waitForReady") {
 		return "the size is set; its pods were not waited for", nil
 	}
-	return c.rolledOut(ctx, req, 0)
+	return c.rolledOut(ctx, rollout{target: req.Target, written: live})
 }
