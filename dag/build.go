@@ -175,6 +175,20 @@ func (b *builder) resolveSteps() {
 		b.setRisk(s, rec, r.Floors)
 		b.checkProtected(s)
 	}
+	shareNamespaces(b.steps)
+}
+
+// shareNamespaces tells every step which namespaces the plan names.
+func shareNamespaces(steps []Step) {
+	var all []string
+	for i := range steps {
+		if ns := steps[i].task.Parameters.String("namespace"); ns != "" && !slices.Contains(all, ns) {
+			all = append(all, ns)
+		}
+	}
+	for i := range steps {
+		steps[i].task.Namespaces = all
+	}
 }
 
 // setTimes settles time-out and expected duration, and takes from the overlay what else it says.

@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/sealed"
+	"github.com/remedykit/remedy/schema"
 )
 
 // DefaultFieldManager is the name under which the API server keeps which fields were written here.
@@ -21,13 +25,26 @@ type Options struct {
 	// QPS and Burst bound the requests to the API server. Default to 50 and 100.
 	QPS   float32
 	Burst int
+	// Self is where the runner itself runs: nothing here harms it. Defaults to outside of the cluster.
+	Self Self
+	// Sealed keeps the former values of ConfigMaps and Secrets for a rollback. Defaults to a Secret beside the object, which
+	// belongs to it.
+	Sealed sealed.Store
 }
 
 // A Cluster carries actions out. It is safe for concurrent use.
 type Cluster struct {
 	client       kubernetes.Interface
 	fieldManager string
+	self         Self
+	sealed       sealed.Store
 	feeds        feeds
+	allowed      sync.Map // Right: the time.Time when the API server said that the account has it
+	own          struct {
+		mu       sync.Mutex // guards what follows
+		known    bool
+		workload schema.Target
+	}
 }
 
 // New connects to a cluster. config is copied.
@@ -44,7 +61,7 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager)}, nil
+	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed}, nil
 }
 
 // Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait
@@ -53,7 +70,24 @@ func (c *Cluster) Close() { c.feeds.close() }
 
 // Handlers are the handlers of the cluster, by action type.
 func (c *Cluster) Handlers() actions.Handlers {
-	return actions.Handlers{
+	registry := actions.Canonical()
+	all := actions.Handlers{}
+	for name, h := range c.handlers() {
+		all[name] = c.guard(registry.Lookup(name), h)
+	}
+	return all
+}
+
+func (c *Cluster) handlers() map[string]handler {
+	all := c.edits()
+	maps.Copy(all, c.podHandlers())
+	maps.Copy(all, c.execHandlers())
+	return all
+}
+
+// edits are the handlers that write fields of one object.
+func (c *Cluster) edits() map[string]handler {
+	return map[string]handler{
 		"cordon_node":           &edit{c, nodes{}, cordon{}},
 		"uncordon_node":         &edit{c, nodes{}, uncordon{}},
 		"taint_node":            &edit{c, nodes{}, taint{}},

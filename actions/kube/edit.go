@@ -159,7 +159,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err != nil {
 		return nil, err
 	}
-	if err := e.verb.check(ctx, e.c, req, live); err != nil {
+	if err := e.check(ctx, req, live); err != nil {
 		return nil, err
 	}
 	want := e.verb.want(req, live)
@@ -172,7 +172,10 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 		message, err := e.verb.settle(ctx, e.c, req, live)
 		return &actions.Result{Message: "it already was so: " + message}, err
 	}
-	undo := &actions.Undo{Summary: "put " + strings.Join(describe(want, before), ", ") + " back on " + req.Target.String(), State: state(live, before, want)}
+	undo, err := e.undo(ctx, req, live, before, want)
+	if err != nil {
+		return nil, err
+	}
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
@@ -183,6 +186,9 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err != nil {
 		return nil, err
 	}
+	if owner := gitOwner(live); owner != "" {
+		message += "; " + owner + " may change it back"
+	}
 	return &actions.Result{Message: message}, nil
 }
 
@@ -192,7 +198,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		want := e.verb.want(req, predicted)
 		before := object(predicted).now(want)
 		req.World().Predict(req.Target, merged(predicted, want))
-		return &actions.Preview{Verdict: actions.Simulated, Change: describe(before, want)}, nil
+		return &actions.Preview{Verdict: actions.Simulated, Change: describe(e.masked(before), want)}, nil
 	}
 	var p *actions.Preview
 	err := patiently(ctx, func() error { // controllers write the object's status all the time
@@ -200,7 +206,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		if err != nil {
 			return e.explain(err, "get", req)
 		}
-		if err := e.verb.check(ctx, e.c, req, live); err != nil {
+		if err := e.check(ctx, req, live); err != nil {
 			return err
 		}
 		want := e.verb.want(req, live)
@@ -211,10 +217,68 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 			return e.explain(err, "patch", req)
 		}
 		req.World().Predict(req.Target, after)
-		p = &actions.Preview{Verdict: actions.Verified, Change: describe(live.now(want), after.now(want))}
+		p = &actions.Preview{Verdict: actions.Verified, Change: describe(e.masked(live.now(want)), after.now(want))}
+		if owner := gitOwner(live); owner != "" {
+			p.Change = append(p.Change, "warning: "+owner+" writes it from git, and may change it back")
+		}
 		return nil
 	})
 	return p, err
+}
+
+// A lenient verb may write what is written from git as well: it changes nothing that git has.
+type lenient interface{ lenient() }
+
+// check refuses an object that must not be written, or would be changed back.
+func (e *edit) check(ctx context.Context, req *actions.Request, live object) error {
+	if err := e.verb.check(ctx, e.c, req, live); err != nil {
+		return err
+	}
+	owner := gitOwner(live)
+	if _, ok := e.verb.(lenient); ok || owner == "" || req.Parameters.Bool("force") {
+		return nil
+	}
+	return actions.Permanent(fmt.Errorf("%s is written from git by %s, which would change it back: change it there, as update_git_manifests does", req.Target, owner))
+}
+
+// A confidential resource has values that may be secret: no journal and no message has what they were.
+type confidential interface{ confidential() }
+
+// masked are fields without their values where these may be secret.
+func (e *edit) masked(fields []field) []field {
+	if _, ok := e.kind.(confidential); !ok {
+		return fields
+	}
+	out := slices.Clone(fields)
+	for i, f := range out {
+		if text, ok := f.value.(string); ok {
+			out[i].value = mask(text)
+		}
+	}
+	return out
+}
+
+// mask stands for a value that is not shown.
+type mask string
+
+func (m mask) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, `"(hidden, %d bytes)"`, len(m)), nil
+}
+
+// undo is what puts the fields back.
+func (e *edit) undo(ctx context.Context, req *actions.Request, live object, before, want []field) (*actions.Undo, error) {
+	u := &actions.Undo{Summary: "put " + strings.Join(describe(want, before), ", ") + " back on " + req.Target.String(), State: state(live, before, want)}
+	if _, ok := e.kind.(confidential); !ok {
+		return u, nil
+	}
+	paths := make([]string, len(want))
+	for i, f := range want {
+		paths[i] = strings.Join(f.path, ".")
+	}
+	u.Summary = "put the former " + strings.Join(paths, ", ") + " back on " + req.Target.String()
+	var err error
+	u.State, err = e.c.seal(ctx, req, live, u.State)
+	return u, err
 }
 
 // Probe tells whether the fields are as the step wants them.
@@ -239,7 +303,11 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 	if undo == nil {
 		return nil
 	}
-	uid, before, after, err := restore(undo.State)
+	plain, err := e.c.unseal(ctx, undo.State)
+	if err != nil {
+		return err
+	}
+	uid, before, after, err := restore(plain)
 	if err != nil {
 		return err
 	}
@@ -260,7 +328,8 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 		case same(now, after[i].value):
 			from, to = append(from, after[i]), append(to, before[i])
 		case !same(now, before[i].value):
-			drifted = append(drifted, fmt.Sprintf("%s is %s, not %s", strings.Join(after[i].path, "."), show(now), show(after[i].value)))
+			is := e.masked([]field{{after[i].path, now}, after[i]})
+			drifted = append(drifted, fmt.Sprintf("%s is %s, not %s", strings.Join(after[i].path, "."), show(is[0].value), show(is[1].value)))
 		}
 	}
 	if len(to) > 0 {
@@ -268,6 +337,11 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 			return err
 		}
 		if _, err := e.verb.settle(ctx, e.c, req, live); err != nil {
+			return err
+		}
+	}
+	if _, ok := e.kind.(confidential); ok { // also when it was put back before, by a process that died then
+		if err := e.c.rollReaders(ctx, req, undo); err != nil {
 			return err
 		}
 	}
@@ -292,7 +366,7 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 			return nil
 		}
 		if !live.has(before) {
-			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(describe(before, live.now(want)), ", ")))
+			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(describe(e.masked(before), e.masked(live.now(want))), ", ")))
 		}
 		uid := live.uid()
 		if written, err = e.kind.patch(ctx, e.c, req.Target, live, want, e.c.patchOptions()); err == nil {

@@ -91,7 +91,10 @@ func (c *cluster) deployment(name string, size int32, kind string) *appsv1.Deplo
 	if kind != "" {
 		annotations = map[string]string{"remedy.test/pod": kind}
 	}
-	deadline := int32(2)
+	deadline := int32(600)
+	if kind == "never" {
+		deadline = 2
+	}
 	d, err := c.client.AppsV1().Deployments(c.namespace).Create(c.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: appsv1.DeploymentSpec{
@@ -487,7 +490,7 @@ func TestAConfigMapIsPatchedAndPutBack(t *testing.T) {
 	req, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"level": "debug", "new.key": "1"}})
 	p, err := c.preview(req)
 	require.NoError(t, err)
-	require.Equal(t, []string{`data.level: "info" → "debug"`, `data.new.key: unset → "1"`}, p.Change)
+	require.Equal(t, []string{`data.level: "(hidden, 4 bytes)" → "debug"`, `data.new.key: unset → "1"`}, p.Change)
 	require.Equal(t, former, data())
 	r, err := c.execute(req)
 	require.NoError(t, err)

@@ -111,6 +111,9 @@ func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 	return nil
 }
 
+// lenient: the marks of a restart are nobody's.
+func (restart) lenient() {}
+
 func (restart) rights(t *actions.Task) []Right { return rolloutRights(t.Target) }
 
 func (restart) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
