@@ -2,6 +2,7 @@ package kube
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,6 +31,8 @@ type Options struct {
 	// Sealed keeps the former values of ConfigMaps and Secrets for a rollback. Defaults to a Secret beside the object, which
 	// belongs to it.
 	Sealed sealed.Store
+	// Generate makes a new value of a Secret's key for rotate_secrets. Nil: that action is not configured.
+	Generate func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
 }
 
 // A Cluster carries actions out. It is safe for concurrent use.
@@ -38,6 +41,7 @@ type Cluster struct {
 	fieldManager string
 	self         Self
 	sealed       sealed.Store
+	generate     func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
 	feeds        feeds
 	allowed      sync.Map // Right: the time.Time when the API server said that the account has it
 	own          struct {
@@ -61,7 +65,7 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed}, nil
+	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate}, nil
 }
 
 // Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait
@@ -85,7 +89,7 @@ func (c *Cluster) handlers() map[string]handler {
 	return all
 }
 
-// edits are the handlers that write fields of one object.
+// edits are the handlers that write fields of objects.
 func (c *Cluster) edits() map[string]handler {
 	return map[string]handler{
 		"cordon_node":           &edit{c, nodes{}, cordon{}},
@@ -97,6 +101,12 @@ func (c *Cluster) edits() map[string]handler {
 		"rolling_restart_pods":  &edit{c, workloads{}, restart{}},
 		"restart_daemonset":     &edit{c, workloads{}, restart{}},
 		"restart_statefulset":   &edit{c, workloads{}, restart{}},
+		"increase_resources":    &edit{c, workloads{}, raise{}},
+		"rollback_deployment":   &edit{c, histories{}, goBack{}},
+		"enable_debug_mode":     &edit{c, workloads{}, debug{}},
+		"restart_network":       c.restartNetwork(),
+		"reset_service_mesh":    c.resetMesh(),
+		"rotate_secrets":        &rotate{c},
 		"patch_config_map":      &edit{c, configMaps{}, setKeys{}},
 		"update_hpa":            &edit{c, autoscalers{}, setBounds{}},
 		"update_network_policy": &edit{c, networkPolicies{}, setRules{}},

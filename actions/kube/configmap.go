@@ -19,7 +19,8 @@ type configMaps struct{}
 
 func (configMaps) name(schema.Target) (group, resource string) { return "", "configmaps" }
 
-func (configMaps) confidential() {}
+// hides the former values: only the new ones are the plan's.
+func (configMaps) hides([]string) (former, latter bool) { return true, false }
 
 func (configMaps) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	m, err := c.client.CoreV1().ConfigMaps(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})

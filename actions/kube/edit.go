@@ -122,17 +122,6 @@ func instead(old, value any) any {
 	return out
 }
 
-// describe says a change in a line for each field.
-func describe(before, after []field) []string {
-	var lines []string
-	for i, f := range after {
-		if !same(before[i].value, f.value) {
-			lines = append(lines, fmt.Sprintf("%s: %s → %s", strings.Join(f.path, "."), show(before[i].value), show(f.value)))
-		}
-	}
-	return lines
-}
-
 // maxShown is how much is shown of a value.
 const maxShown = 200
 
@@ -164,7 +153,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	}
 	want := e.verb.want(req, live)
 	before := live.now(want)
-	changes := describe(before, want)
+	changes := e.describe(before, want)
 	if len(changes) == 0 {
 		if err := req.Begin(ctx, nil); err != nil {
 			return nil, err
@@ -198,7 +187,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		want := e.verb.want(req, predicted)
 		before := object(predicted).now(want)
 		req.World().Predict(req.Target, merged(predicted, want))
-		return &actions.Preview{Verdict: actions.Simulated, Change: describe(e.masked(before), want)}, nil
+		return &actions.Preview{Verdict: actions.Simulated, Change: e.describe(before, want)}, nil
 	}
 	var p *actions.Preview
 	err := patiently(ctx, func() error { // controllers write the object's status all the time
@@ -217,7 +206,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 			return e.explain(err, "patch", req)
 		}
 		req.World().Predict(req.Target, after)
-		p = &actions.Preview{Verdict: actions.Verified, Change: describe(e.masked(live.now(want)), after.now(want))}
+		p = &actions.Preview{Verdict: actions.Verified, Change: e.describe(live.now(want), after.now(want))}
 		if owner := gitOwner(live); owner != "" {
 			p.Change = append(p.Change, "warning: "+owner+" writes it from git, and may change it back")
 		}
@@ -241,34 +230,11 @@ func (e *edit) check(ctx context.Context, req *actions.Request, live object) err
 	return actions.Permanent(fmt.Errorf("%s is written from git by %s, which would change it back: change it there, as update_git_manifests does", req.Target, owner))
 }
 
-// A confidential resource has values that may be secret: no journal and no message has what they were.
-type confidential interface{ confidential() }
-
-// masked are fields without their values where these may be secret.
-func (e *edit) masked(fields []field) []field {
-	if _, ok := e.kind.(confidential); !ok {
-		return fields
-	}
-	out := slices.Clone(fields)
-	for i, f := range out {
-		if text, ok := f.value.(string); ok {
-			out[i].value = mask(text)
-		}
-	}
-	return out
-}
-
-// mask stands for a value that is not shown.
-type mask string
-
-func (m mask) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, `"(hidden, %d bytes)"`, len(m)), nil
-}
-
 // undo is what puts the fields back.
 func (e *edit) undo(ctx context.Context, req *actions.Request, live object, before, want []field) (*actions.Undo, error) {
-	u := &actions.Undo{Summary: "put " + strings.Join(describe(want, before), ", ") + " back on " + req.Target.String(), State: state(live, before, want)}
-	if _, ok := e.kind.(confidential); !ok {
+	u := &actions.Undo{State: state(live, before, want)}
+	if !e.hidesAny(before) && !e.hidesAny(want) {
+		u.Summary = "put " + strings.Join(e.describe(want, before), ", ") + " back on " + req.Target.String()
 		return u, nil
 	}
 	paths := make([]string, len(want))
@@ -281,13 +247,25 @@ func (e *edit) undo(ctx context.Context, req *actions.Request, live object, befo
 	return u, err
 }
 
-// Probe tells whether the fields are as the step wants them.
+// Probe tells whether the fields are as the step wanted them when it began, else as it wants them now.
 func (e *edit) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
 	live, err := e.read(ctx, req)
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	if live.has(e.verb.want(req, live)) {
+	want := e.verb.want(req, live)
+	if req.Begun != nil {
+		plain, err := e.c.unseal(ctx, req.Begun.State)
+		if err != nil {
+			return actions.OutcomeUnknown, err
+		}
+		uid, _, after, err := restore(plain)
+		if err != nil || uid != live.uid() {
+			return actions.OutcomeUnknown, err
+		}
+		want = after
+	}
+	if live.has(want) {
 		return actions.OutcomeHappened, nil
 	}
 	return actions.OutcomeDidNotHappen, nil
@@ -328,8 +306,8 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 		case same(now, after[i].value):
 			from, to = append(from, after[i]), append(to, before[i])
 		case !same(now, before[i].value):
-			is := e.masked([]field{{after[i].path, now}, after[i]})
-			drifted = append(drifted, fmt.Sprintf("%s is %s, not %s", strings.Join(after[i].path, "."), show(is[0].value), show(is[1].value)))
+			hidden, _ := e.hides(after[i].path)
+			drifted = append(drifted, fmt.Sprintf("%s is %s, not %s", strings.Join(after[i].path, "."), shown(now, hidden), shown(after[i].value, hidden)))
 		}
 	}
 	if len(to) > 0 {
@@ -340,7 +318,7 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 			return err
 		}
 	}
-	if _, ok := e.kind.(confidential); ok { // also when it was put back before, by a process that died then
+	if req.Target.Kind == "ConfigMap" || req.Target.Kind == "Secret" { // also when it was put back before, by a process that died then
 		if err := e.c.rollReaders(ctx, req, undo); err != nil {
 			return err
 		}
@@ -366,7 +344,7 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 			return nil
 		}
 		if !live.has(before) {
-			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(describe(e.masked(before), e.masked(live.now(want))), ", ")))
+			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(e.describe(before, live.now(want)), ", ")))
 		}
 		uid := live.uid()
 		if written, err = e.kind.patch(ctx, e.c, req.Target, live, want, e.c.patchOptions()); err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
@@ -332,10 +333,12 @@ func TestTwoHundredRolloutsShareTheirWatches(t *testing.T) {
 		c.deployment(fmt.Sprintf("web-%d", i), 0, "")
 	}
 	errs := make(chan error, n)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for i := range n {
 		req, _ := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": fmt.Sprintf("web-%d", i), "replicas": 1})
 		go func() {
-			_, err := k.Handlers()["scale_deployment"].Execute(t.Context(), req)
+			_, err := k.Handlers()["scale_deployment"].Execute(ctx, req)
 			errs <- err
 		}()
 	}

@@ -25,33 +25,33 @@ func (workloads) get(ctx context.Context, c *Cluster, t schema.Target) (object, 
 	switch t.Kind {
 	case "Deployment":
 		w, err := apps.Deployments(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
-		return objectOf(w, err)
+		return workloadObject(w, err)
 	case "StatefulSet":
 		w, err := apps.StatefulSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
-		return objectOf(w, err)
+		return workloadObject(w, err)
 	case "DaemonSet":
 		w, err := apps.DaemonSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
-		return objectOf(w, err)
+		return workloadObject(w, err)
 	}
 	return nil, noWorkload(t)
 }
 
 func (workloads) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
-	data, err := patchOf(live, fields)
+	data, err := strategic(patchOf(live, fields))
 	if err != nil {
 		return nil, err
 	}
 	apps := c.client.AppsV1()
 	switch t.Kind {
 	case "Deployment":
-		w, err := apps.Deployments(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data, o)
-		return objectOf(w, err)
+		w, err := apps.Deployments(t.Namespace).Patch(ctx, t.Name, types.StrategicMergePatchType, data, o)
+		return workloadObject(w, err)
 	case "StatefulSet":
-		w, err := apps.StatefulSets(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data, o)
-		return objectOf(w, err)
+		w, err := apps.StatefulSets(t.Namespace).Patch(ctx, t.Name, types.StrategicMergePatchType, data, o)
+		return workloadObject(w, err)
 	case "DaemonSet":
-		w, err := apps.DaemonSets(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data, o)
-		return objectOf(w, err)
+		w, err := apps.DaemonSets(t.Namespace).Patch(ctx, t.Name, types.StrategicMergePatchType, data, o)
+		return workloadObject(w, err)
 	}
 	return nil, noWorkload(t)
 }

@@ -99,10 +99,10 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 		return nil, err
 	}
 	if err := c.run("kube-controller-manager", "--kubeconfig", config, "--service-account-private-key-file", accounts, "--root-ca-file", cert,
-		"--use-service-account-credentials", "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[3]), "--cert-dir", c.dir); err != nil {
+		"--use-service-account-credentials", "--kube-api-qps", "500", "--kube-api-burst", "1000", "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[3]), "--cert-dir", c.dir); err != nil {
 		return nil, err
 	}
-	if err := c.run("kube-scheduler", "--kubeconfig", config, "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[4]), "--cert-dir", c.dir); err != nil {
+	if err := c.run("kube-scheduler", "--kubeconfig", config, "--kube-api-qps", "500", "--kube-api-burst", "1000", "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[4]), "--cert-dir", c.dir); err != nil {
 		return nil, err
 	}
 	if err := c.run("kwok", "--kubeconfig", config, "--manage-all-nodes=true", "--config", filepath.Join(programs, Stages), "--node-ip", "127.0.0.1",
