@@ -33,6 +33,8 @@ type Options struct {
 	Sealed sealed.Store
 	// Generate makes a new value of a Secret's key for rotate_secrets. Nil: that action is not configured.
 	Generate func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
+	// Asker asks the endpoints of services for health_check and verify_recovery. Nil: they look at readiness only.
+	Asker Asker
 }
 
 // A Cluster carries actions out. It is safe for concurrent use.
@@ -41,6 +43,7 @@ type Cluster struct {
 	fieldManager string
 	self         Self
 	sealed       sealed.Store
+	asker        Asker
 	generate     func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
 	feeds        feeds
 	allowed      sync.Map // Right: the time.Time when the API server said that the account has it
@@ -65,7 +68,7 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate}, nil
+	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
 }
 
 // Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait
@@ -107,6 +110,8 @@ func (c *Cluster) edits() map[string]handler {
 		"restart_network":       c.restartNetwork(),
 		"reset_service_mesh":    c.resetMesh(),
 		"rotate_secrets":        &rotate{c},
+		"health_check":          healthCheck{c},
+		"verify_recovery":       verifyRecovery{c},
 		"patch_config_map":      &edit{c, configMaps{}, setKeys{}},
 		"update_hpa":            &edit{c, autoscalers{}, setBounds{}},
 		"update_network_policy": &edit{c, networkPolicies{}, setRules{}},

@@ -1,0 +1,114 @@
+package alertmanager
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remedykit/remedy/actions"
+)
+
+// Options of an Alertmanager. Only URL is required.
+type Options struct {
+	// URL is the address, with the path under which it serves, if any.
+	URL string
+	// Client sends the requests; it may add credentials. Defaults to one that waits 10 seconds for an answer.
+	Client *http.Client
+	// CreatedBy is who makes silences. Defaults to "remedy".
+	CreatedBy string
+}
+
+// An Alertmanager carries out what concerns alerts. It is safe for concurrent use.
+type Alertmanager struct {
+	base      *url.URL
+	client    *http.Client
+	createdBy string
+}
+
+// New returns an Alertmanager. It does not connect yet.
+func New(o Options) (*Alertmanager, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("alertmanager: Options.URL is an http or https address, such as http://alertmanager:9093")
+	}
+	client := o.Client
+	if client == nil {
+		client = &http.Client{Timeout: 10 * time.Second}
+	}
+	return &Alertmanager{u.JoinPath("api/v2"), client, cmp.Or(o.CreatedBy, "remedy")}, nil
+}
+
+// Handlers are correlate_alerts and silence_alerts.
+func (a *Alertmanager) Handlers() actions.Handlers {
+	return actions.Handlers{"correlate_alerts": correlate{a}, "silence_alerts": silence{a}}
+}
+
+// The bounds of what an Alertmanager may answer, and of what is shown of an error.
+const (
+	maxAnswer = 32 << 20
+	maxShown  = 200
+)
+
+// call sends a request and decodes the answer. query may be nil, body and into too.
+func (a *Alertmanager) call(ctx context.Context, method, path string, query url.Values, body, into any) error {
+	var sent io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return actions.Permanent(err)
+		}
+		sent = bytes.NewReader(data)
+	}
+	u := a.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), sent)
+	if err != nil {
+		return actions.Permanent(fmt.Errorf("alertmanager: %w", err))
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := a.client.Do(req)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // the address may hold a password
+		}
+		return actions.Transient(fmt.Errorf("alertmanager: %s %s: %w", method, path, err))
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return actions.Transient(fmt.Errorf("alertmanager: %s %s: %w", method, path, err))
+	case resp.StatusCode >= 300:
+		return refused(method, path, resp, data)
+	case len(data) > maxAnswer:
+		return actions.Permanent(fmt.Errorf("alertmanager: %s %s: the answer is longer than %d bytes", method, path, maxAnswer))
+	case into == nil:
+		return nil
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return actions.Permanent(fmt.Errorf("alertmanager: %s %s: the answer is no JSON of the API v2: %w", method, path, err))
+	}
+	return nil
+}
+
+func refused(method, path string, resp *http.Response, body []byte) error {
+	text := strings.Join(strings.Fields(string(body)), " ")
+	if r := []rune(text); len(r) > maxShown {
+		text = string(r[:maxShown]) + "…"
+	}
+	err := fmt.Errorf("alertmanager: %s %s: %s: %s", method, path, resp.Status, text)
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < 500 {
+		return actions.Permanent(err)
+	}
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(max(0, seconds)) * time.Second, Err: err}
+}

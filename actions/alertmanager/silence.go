@@ -1,0 +1,201 @@
+package alertmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remedykit/remedy/actions"
+)
+
+// A silenced is a silence as the API has it.
+type silenced struct {
+	ID        string    `json:"id,omitempty"`
+	Matchers  []matcher `json:"matchers"`
+	StartsAt  time.Time `json:"startsAt"`
+	EndsAt    time.Time `json:"endsAt"`
+	CreatedBy string    `json:"createdBy"`
+	Comment   string    `json:"comment"`
+	Status    *struct {
+		State string `json:"state"`
+	} `json:"status,omitempty"`
+}
+
+func (s *silenced) active() bool { return s.Status != nil && s.Status.State != "expired" }
+
+type matcher struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	IsRegex bool   `json:"isRegex"`
+	IsEqual bool   `json:"isEqual"`
+}
+
+func matching(name string) matcher { return matcher{"alertname", name, false, true} }
+
+// silence silences alerts by name.
+type silence struct{ a *Alertmanager }
+
+// maxReason is how much of a reason stands in a comment.
+const maxReason = 500
+
+// mark ends the comment of a step's silences.
+func mark(req *actions.Request) string { return "[remedy " + req.Key() + "]" }
+
+func comment(req *actions.Request) string {
+	reason := []rune(strings.Join(strings.Fields(req.Parameters.String("reason")), " "))
+	if len(reason) > maxReason {
+		reason = append(reason[:maxReason], '…')
+	}
+	return strings.TrimSpace(string(reason) + " " + mark(req))
+}
+
+func alerts(req *actions.Request) ([]string, error) {
+	names, _ := req.Parameters.Get("alerts").([]string)
+	if len(names) == 0 || slices.ContainsFunc(names, func(s string) bool { return strings.TrimSpace(s) == "" }) {
+		return nil, actions.Permanent(errors.New("silence_alerts: an alert without a name would silence everything"))
+	}
+	return names, nil
+}
+
+// own are a step's silences that have not expired, by alert.
+func (s silence) own(ctx context.Context, req *actions.Request, names []string) (map[string]silenced, error) {
+	found := map[string]silenced{}
+	for _, name := range names {
+		var all []silenced
+		if err := s.a.call(ctx, "GET", "silences", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &all); err != nil {
+			return nil, err
+		}
+		for _, one := range all {
+			if one.active() && strings.HasSuffix(one.Comment, mark(req)) && slices.Contains(one.Matchers, matching(name)) {
+				found[name] = one
+			}
+		}
+	}
+	return found, nil
+}
+
+// BeginsItself is true.
+func (silence) BeginsItself() bool { return true }
+
+// Execute makes the silences that are not there yet.
+func (s silence) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	names, err := alerts(req)
+	if err != nil {
+		return nil, err
+	}
+	there, err := s.own(ctx, req, names)
+	if err != nil {
+		return nil, err
+	}
+	undo := &actions.Undo{Summary: "expire the silences of " + strings.Join(names, ", ")}
+	if err := req.Begin(ctx, undo); err != nil {
+		return nil, err
+	}
+	from := time.Now().UTC()
+	until := from.Add(req.Parameters.Duration("duration"))
+	ids := map[string]any{}
+	for _, name := range names {
+		one, ok := there[name]
+		if !ok {
+			if one, err = s.make(ctx, req, name, from, until); err != nil {
+				return nil, err
+			}
+		}
+		ids[name] = one.ID
+	}
+	return &actions.Result{Message: fmt.Sprintf("%s silent until %s", strings.Join(names, ", "), until.Format(time.RFC3339)), Outputs: map[string]any{"silences": ids}}, nil
+}
+
+// make makes a silence. When the answer gets lost it looks whether there is one.
+func (s silence) make(ctx context.Context, req *actions.Request, name string, from, until time.Time) (silenced, error) {
+	var answer struct {
+		ID string `json:"silenceID"`
+	}
+	made := silenced{Matchers: []matcher{matching(name)}, StartsAt: from, EndsAt: until, CreatedBy: s.a.createdBy, Comment: comment(req)}
+	err := s.a.call(ctx, "POST", "silences", nil, made, &answer)
+	if made.ID = answer.ID; err == nil {
+		return made, nil
+	}
+	if actions.IsTransient(err) {
+		if found, again := s.own(ctx, req, []string{name}); again == nil && found[name].ID != "" {
+			return found[name], nil
+		}
+	}
+	return made, err
+}
+
+// DryRun says what would be silenced.
+func (s silence) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
+	names, err := alerts(req)
+	if err != nil {
+		return nil, err
+	}
+	firing, err := s.a.firing(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	p := &actions.Preview{}
+	for _, name := range names {
+		n := 0
+		for _, one := range firing {
+			if one.name() == name {
+				n++
+			}
+		}
+		p.Change = append(p.Change, fmt.Sprintf("silence %s for %v; %d fire now", name, req.Parameters.Duration("duration"), n))
+	}
+	return p, nil
+}
+
+// Probe tells whether all silences are there. When some are, the step can be carried out again: it makes the others.
+func (s silence) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
+	names, err := alerts(req)
+	if err != nil {
+		return actions.OutcomeUnknown, err
+	}
+	there, err := s.own(ctx, req, names)
+	switch {
+	case err != nil:
+		return actions.OutcomeUnknown, err
+	case len(there) == len(names):
+		return actions.OutcomeHappened, nil
+	}
+	return actions.OutcomeDidNotHappen, nil
+}
+
+// Compensate expires the silences, unless somebody has given one another meaning.
+func (s silence) Compensate(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
+	if undo == nil {
+		return nil
+	}
+	names, err := alerts(req)
+	if err != nil {
+		return err
+	}
+	there, err := s.own(ctx, req, names)
+	if err != nil {
+		return err
+	}
+	var drifted []string
+	for _, name := range names {
+		one, ok := there[name]
+		switch {
+		case !ok: // it has expired, by itself or by somebody
+		case len(one.Matchers) != 1 || one.CreatedBy != s.a.createdBy:
+			drifted = append(drifted, one.ID)
+		default:
+			if err := s.a.call(ctx, "DELETE", "silence/"+url.PathEscape(one.ID), nil, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if drifted != nil {
+		return fmt.Errorf("silences %s: %w", strings.Join(drifted, ", "), actions.ErrDrift)
+	}
+	return nil
+}

@@ -1,0 +1,312 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/schema"
+)
+
+// An Asker asks an endpoint of a service and returns the HTTP status that it answers with. An error means that it could not be
+// asked. Package httpcheck has some.
+type Asker interface {
+	Ask(ctx context.Context, namespace, service, endpoint string) (status int, err error)
+}
+
+// healthCheck looks at the health of a workload, a pod or services.
+type healthCheck struct{ c *Cluster }
+
+func (h healthCheck) rights(t *actions.Task) []Right {
+	var all []Right
+	for _, ns := range namespaces(t) {
+		all = slices.Concat(all, rightsTo("get list", "", "services", ns, ""), rightsTo("list", "", "pods", ns, ""), rightsTo("list", "discovery.k8s.io", "endpointslices", ns, ""))
+		switch t.Target.Kind {
+		case "Deployment", "StatefulSet", "DaemonSet":
+			_, resource := workloads{}.name(t.Target)
+			all = append(all, rightsTo("get", "apps", resource, ns, t.Target.Name)...)
+		case "Pod":
+			all = append(all, rightsTo("get", "", "pods", ns, t.Target.Name)...)
+		}
+		if t.Parameters.Given("endpoint") || t.Parameters.Given("expectedStatus") {
+			all = append(all, rightsTo("get", "", "services/proxy", ns, "")...)
+		}
+	}
+	return all
+}
+
+// errUnwell says that something was looked at, and is not healthy. It may become so.
+var errUnwell = errors.New("not healthy")
+
+func unwell(format string, args ...any) error {
+	return actions.Transient(fmt.Errorf("%w: %s", errUnwell, fmt.Sprintf(format, args...)))
+}
+
+// Execute fails a gate that is not healthy, and reports otherwise.
+func (h healthCheck) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	p := req.Parameters
+	gate := p.Given("endpoint") || p.Given("expectedStatus")
+	targets := []schema.Target{req.Target}
+	if names, _ := p.Get("services").([]string); len(names) > 0 {
+		targets = nil
+		for _, name := range names {
+			targets = append(targets, schema.Target{Kind: "Service", Namespace: p.String("namespace"), Name: name})
+		}
+	}
+	endpoint := ""
+	if gate {
+		endpoint = "/" + strings.TrimPrefix(p.String("endpoint"), "/")
+	}
+	var ill []string
+	for _, t := range targets {
+		err := patientlyUnless(ctx, errUnwell, func() error { return h.c.healthy(ctx, req.Task, t, endpoint, int(p.Int("expectedStatus"))) })
+		switch {
+		case err == nil:
+		case gate || !errors.Is(err, errUnwell):
+			return nil, err
+		default:
+			ill = append(ill, err.Error())
+		}
+	}
+	r := &actions.Result{Message: "healthy", Outputs: map[string]any{"healthy": len(ill) == 0}}
+	if len(ill) > 0 {
+		r.Message = strings.Join(ill, "; ")
+	}
+	return r, nil
+}
+
+// patientlyUnless is patiently for errors but those that wrap final.
+func patientlyUnless(ctx context.Context, final error, f func() error) (err error) {
+	var last error
+	err = patiently(ctx, func() error {
+		if last = f(); errors.Is(last, final) {
+			return nil
+		}
+		return last
+	})
+	if err != nil {
+		return err
+	}
+	return last
+}
+
+// healthy is nil when an object is healthy, and its endpoint answers as it should, when one is given.
+func (c *Cluster) healthy(ctx context.Context, task *actions.Task, t schema.Target, endpoint string, expected int) error {
+	t, err := c.located(ctx, task, t)
+	if err != nil {
+		return err
+	}
+	var selected labels.Set
+	switch t.Kind {
+	case "Service":
+		if endpoint == "" {
+			return c.hasEndpoints(ctx, t)
+		}
+		return c.answers(ctx, t, endpoint, expected)
+	case "Pod":
+		p, err := c.client.CoreV1().Pods(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		if err != nil {
+			return explain(err, "get", "pods", t)
+		}
+		if why := cannotRun(p); why != "" {
+			return unwell("%s", why)
+		}
+		if !podReady(p) {
+			return unwell("%s is not ready (%s)", t, p.Status.Phase)
+		}
+		selected = p.Labels
+	default:
+		o, template, err := c.workload(ctx, t)
+		if err != nil {
+			return err
+		}
+		s, err := progress(o)
+		if err != nil {
+			return unwell("%s: %v", t, err)
+		}
+		if !s.done {
+			return unwell("%s: %s", t, s.message)
+		}
+		selected = template.Labels
+	}
+	if endpoint == "" {
+		return nil
+	}
+	service, err := c.serviceOf(ctx, t, selected)
+	if err != nil {
+		return err
+	}
+	return c.answers(ctx, service, endpoint, expected)
+}
+
+// located is a target with the namespace where it is.
+func (c *Cluster) located(ctx context.Context, task *actions.Task, t schema.Target) (schema.Target, error) {
+	if t.Namespace != "" {
+		return t, nil
+	}
+	where := namespaces(task)
+	var found []schema.Target
+	for _, ns := range where {
+		at := schema.Target{Kind: t.Kind, Namespace: ns, Name: t.Name}
+		var err error
+		switch t.Kind {
+		case "Service":
+			_, err = c.client.CoreV1().Services(ns).Get(ctx, t.Name, metav1.GetOptions{})
+		case "Pod":
+			_, err = c.client.CoreV1().Pods(ns).Get(ctx, t.Name, metav1.GetOptions{})
+		default:
+			_, err = workloads{}.get(ctx, c, at)
+		}
+		switch {
+		case err == nil:
+			found = append(found, at)
+		case !apierrors.IsNotFound(err):
+			return t, explain(err, "get", strings.ToLower(t.Kind)+"s", at)
+		}
+	}
+	return oneOf(found, t.String(), where)
+}
+
+// workload is a typed workload and its template.
+func (c *Cluster) workload(ctx context.Context, t schema.Target) (runtime.Object, *corev1.PodTemplateSpec, error) {
+	apps := c.client.AppsV1()
+	switch t.Kind {
+	case "Deployment":
+		w, err := apps.Deployments(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return w, &w.Spec.Template, explain(err, "get", "deployments", t)
+	case "StatefulSet":
+		w, err := apps.StatefulSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return w, &w.Spec.Template, explain(err, "get", "statefulsets", t)
+	case "DaemonSet":
+		w, err := apps.DaemonSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return w, &w.Spec.Template, explain(err, "get", "daemonsets", t)
+	}
+	return nil, nil, noWorkload(t)
+}
+
+func podReady(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// serviceOf is the service that selects pods with labels: the one of the object's name, else the only one.
+func (c *Cluster) serviceOf(ctx context.Context, t schema.Target, selected labels.Set) (schema.Target, error) {
+	all, err := c.client.CoreV1().Services(t.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return t, explain(err, "list", "services", t)
+	}
+	var found []schema.Target
+	for i := range all.Items {
+		s := &all.Items[i]
+		if len(s.Spec.Selector) == 0 || !labels.SelectorFromSet(s.Spec.Selector).Matches(selected) {
+			continue
+		}
+		at := schema.Target{Kind: "Service", Namespace: s.Namespace, Name: s.Name}
+		if s.Name == t.Name {
+			return at, nil
+		}
+		found = append(found, at)
+	}
+	return oneOf(found, "a service of "+t.String()+" whose endpoint could be asked", []string{t.Namespace})
+}
+
+// hasEndpoints is nil when a service has pods that are ready, and none that is not.
+func (c *Cluster) hasEndpoints(ctx context.Context, t schema.Target) error {
+	if _, err := c.client.CoreV1().Services(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{}); err != nil {
+		return explain(err, "get", "services", t)
+	}
+	parts, err := c.client.DiscoveryV1().EndpointSlices(t.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + t.Name})
+	if err != nil {
+		return explain(err, "list", "endpointslices", t)
+	}
+	ready, all := 0, 0
+	for i := range parts.Items {
+		for _, e := range parts.Items[i].Endpoints {
+			if e.Conditions.Terminating != nil && *e.Conditions.Terminating {
+				continue
+			}
+			if all++; e.Conditions.Ready == nil || *e.Conditions.Ready {
+				ready++
+			}
+		}
+	}
+	if ready == 0 || ready < all {
+		return unwell("%s: %d of %d endpoints are ready", t, ready, all)
+	}
+	return nil
+}
+
+// answers is nil when a service answers with the status; 0 is any of 200 to 299.
+func (c *Cluster) answers(ctx context.Context, t schema.Target, endpoint string, expected int) error {
+	if c.asker == nil {
+		return actions.Permanent(fmt.Errorf("%s cannot be asked: kube.Options.Asker says how; package httpcheck has some", t))
+	}
+	status, err := c.asker.Ask(ctx, t.Namespace, t.Name, endpoint)
+	switch {
+	case err != nil && actions.IsTransient(err):
+		return unwell("%s: %v", t, err)
+	case err != nil:
+		return err
+	case expected == 0 && status >= 200 && status < 300 || status == expected:
+		return nil
+	}
+	return unwell("%s answers %s with status %d", t, endpoint, status)
+}
+
+// verifyRecovery watches services until all of them were healthy for a while.
+type verifyRecovery struct{ c *Cluster }
+
+func (v verifyRecovery) rights(t *actions.Task) []Right {
+	all := healthCheck(v).rights(t)
+	if t.Parameters.Given("healthEndpoint") {
+		for _, ns := range namespaces(t) {
+			all = append(all, rightsTo("get", "", "services/proxy", ns, "")...)
+		}
+	}
+	return all
+}
+
+// every is how often services are looked at: an endpoint cannot be watched.
+const every = time.Second
+
+func (v verifyRecovery) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	names, _ := req.Parameters.Get("services").([]string)
+	stableFor := req.Parameters.Duration("stableFor")
+	since, last := time.Now(), error(nil)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		for _, name := range names {
+			t := schema.Target{Kind: "Service", Namespace: req.Parameters.String("namespace"), Name: name}
+			if err := v.c.healthy(ctx, req.Task, t, req.Parameters.String("healthEndpoint"), 0); err != nil {
+				if ctx.Err() == nil && !actions.IsTransient(err) {
+					return nil, err
+				}
+				since, last = time.Now(), err
+			}
+		}
+		if ctx.Err() == nil && time.Since(since) >= stableFor {
+			return &actions.Result{Message: fmt.Sprintf("%s healthy for %v without a break", strings.Join(names, ", "), stableFor)}, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if last == nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, fmt.Errorf("the services were not healthy for %v without a break: %w", stableFor, last)
+		}
+	}
+}
