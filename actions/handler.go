@@ -36,6 +36,8 @@ type Task struct {
 	Description string
 	Parameters  Parameters
 	Target      schema.Target
+	// Artifact is the name of the artifact that the step leaves; "" for none.
+	Artifact string
 	// Namespaces are those that the plan names, in order: where a target that names none is looked for.
 	Namespaces []string
 	// Expected is what the step is expected to take.

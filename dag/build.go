@@ -160,6 +160,7 @@ func (b *builder) resolveSteps() {
 		r := s.spec.Resolve(b.doc, i, fill)
 		s.task.Parameters, s.task.Target, s.gate, s.spellings = r.Parameters, r.Target, r.Gate, r.Names
 		s.artifact = b.artifactName(rec.ID, r.Artifact)
+		s.task.Artifact = s.artifact
 		s.written = rec.ParameterNames()
 		s.task.Step, s.task.Number, s.task.Action = rec.ID, i+1, s.spec.Name
 		s.task.Description, s.rationale = rec.Description, rec.Rationale

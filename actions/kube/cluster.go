@@ -8,10 +8,12 @@ import (
 	"maps"
 	"sync"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/artifact"
 	"github.com/remedykit/remedy/actions/sealed"
 	"github.com/remedykit/remedy/schema"
 )
@@ -35,6 +37,12 @@ type Options struct {
 	Generate func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
 	// Asker asks the endpoints of services for health_check and verify_recovery. Nil: they look at readiness only.
 	Asker Asker
+	// Artifacts keeps what steps leave: dumps, backups, logs. Nil: actions that leave something are not configured.
+	Artifacts artifact.Store
+	// Commands are the site's own, for what no other knows how to do.
+	Commands Commands
+	// CleanupPaths are the folders in pods that cleanup_storage may empty, with what is below them. Empty: none.
+	CleanupPaths []string
 }
 
 // A Cluster carries actions out. It is safe for concurrent use.
@@ -44,6 +52,11 @@ type Cluster struct {
 	self         Self
 	sealed       sealed.Store
 	asker        Asker
+	artifacts    artifact.Store
+	commands     Commands
+	paths        []string
+	config       *rest.Config
+	dynamic      dynamic.Interface
 	generate     func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
 	feeds        feeds
 	allowed      sync.Map // Right: the time.Time when the API server said that the account has it
@@ -68,7 +81,11 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
+	dynamicClient, err := dynamic.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("kube: %w", err)
+	}
+	return &Cluster{config: c, dynamic: dynamicClient, artifacts: o.Artifacts, commands: o.Commands, paths: o.CleanupPaths, client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
 }
 
 // Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,8 +26,6 @@ import (
 	"github.com/remedykit/remedy/internal/controlplane/kubetest"
 	"github.com/remedykit/remedy/schema"
 )
-
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
 // A cluster is a namespace of the real one, and handlers for it.
 type cluster struct {

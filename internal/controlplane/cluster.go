@@ -28,6 +28,10 @@ type Options struct {
 type Cluster struct {
 	// Server is the address of the API server.
 	Server string
+	// Forward is where forwarded ports of all pods lead, for a test that listens there.
+	Forward string
+	// Log is the file that all containers have for their log.
+	Log string
 
 	group
 	tokens map[string]string
@@ -54,7 +58,7 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 
-	ports, err := freePorts(6)
+	ports, err := freePorts(7)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +109,11 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 	if err := c.run("kube-scheduler", "--kubeconfig", config, "--kube-api-qps", "500", "--kube-api-burst", "1000", "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[4]), "--cert-dir", c.dir); err != nil {
 		return nil, err
 	}
-	if err := c.run("kwok", "--kubeconfig", config, "--manage-all-nodes=true", "--config", filepath.Join(programs, Stages), "--node-ip", "127.0.0.1",
+	kubelets, err := c.writeKubelets(ports[6])
+	if err != nil {
+		return nil, err
+	}
+	if err := c.run("kwok", "--kubeconfig", config, "--manage-all-nodes=true", "--config", filepath.Join(programs, Stages), "--config", kubelets, "--node-ip", "127.0.0.1",
 		"--node-port", strconv.Itoa(ports[5]), "--server-address", address(5), "--tls-cert-file", cert, "--tls-private-key-file", key); err != nil {
 		return nil, err
 	}
@@ -113,6 +121,21 @@ func Start(ctx context.Context, o Options) (c *Cluster, err error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// writeKubelets says what exec, logs and port-forward do: commands run on this machine, all logs are one file, all ports lead to
+// one.
+func (c *Cluster) writeKubelets(port int) (string, error) {
+	c.Forward, c.Log = "127.0.0.1:"+strconv.Itoa(port), filepath.Join(c.dir, "container.log")
+	if err := os.WriteFile(c.Log, []byte(time.Now().UTC().Format(time.RFC3339Nano)+" stdout F it begins\n"), 0o600); err != nil {
+		return "", err
+	}
+	const kind = "apiVersion: kwok.x-k8s.io/v1alpha1\nkind: %s\nmetadata: {name: all}\nspec: %s\n---\n"
+	text := fmt.Sprintf(kind, "ClusterExec", "{execs: [{local: {}}]}") +
+		fmt.Sprintf(kind, "ClusterLogs", fmt.Sprintf("{logs: [{logsFile: %q}]}", c.Log)) +
+		fmt.Sprintf(kind, "ClusterPortForward", fmt.Sprintf("{forwards: [{target: {address: 127.0.0.1, port: %d}}]}", port))
+	name := filepath.Join(c.dir, "kubelets.yaml")
+	return name, os.WriteFile(name, []byte(text), 0o600)
 }
 
 // Kubeconfig writes a kubeconfig for Admin or one of Options.Users, and returns its path.
