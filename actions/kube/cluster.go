@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -41,6 +42,8 @@ type Options struct {
 	Artifacts artifact.Store
 	// Commands are the site's own, for what no other knows how to do.
 	Commands Commands
+	// BlockedFor is how long a session of a database must have made others wait before repair_database ends it. Defaults to 30s.
+	BlockedFor time.Duration
 	// CleanupPaths are the folders in pods that cleanup_storage may empty, with what is below them. Empty: none.
 	CleanupPaths []string
 }
@@ -54,6 +57,7 @@ type Cluster struct {
 	asker        Asker
 	artifacts    artifact.Store
 	commands     Commands
+	blockedFor   time.Duration
 	paths        []string
 	config       *rest.Config
 	dynamic      dynamic.Interface
@@ -85,7 +89,7 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{config: c, dynamic: dynamicClient, artifacts: o.Artifacts, commands: o.Commands, paths: o.CleanupPaths, client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
+	return &Cluster{config: c, dynamic: dynamicClient, artifacts: o.Artifacts, commands: o.Commands, blockedFor: cmp.Or(o.BlockedFor, 30*time.Second), paths: o.CleanupPaths, client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
 }
 
 // Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait

@@ -135,9 +135,6 @@ func (s *session) String() string {
 	return fmt.Sprintf("session %d (%s), for which %d wait since %.0fs", s.pid, s.program, s.waiters, s.seconds)
 }
 
-// blockedFor is how long a session must have made others wait before it is ended.
-const blockedFor = 30
-
 // locks are the sessions that wait for a lock, and those that they wait for.
 const locks = `SELECT a.pid, extract(epoch FROM a.backend_start)::text, coalesce(extract(epoch FROM now() - a.xact_start), 0),
  coalesce(extract(epoch FROM now() - a.state_change), 0), array_to_string(pg_blocking_pids(a.pid), ','), translate(left(a.application_name, 40), E'\n\r\t', '   ')
@@ -181,7 +178,7 @@ func (h *repair) victims(ctx context.Context, p place) ([]*session, error) {
 	for _, pid := range slices.Sorted(maps.Keys(all)) {
 		s := all[pid]
 		switch {
-		case s.waiters == 0 || s.seconds < blockedFor || seen[pid]:
+		case s.waiters == 0 || s.seconds < h.c.blockedFor.Seconds() || seen[pid]:
 		case len(s.blockers) == 0:
 			victims = append(victims, s)
 		default:
