@@ -74,6 +74,39 @@ func (c *Cluster) follow(ctx context.Context, resource, namespace string, f *fol
 	return leave, nil
 }
 
+// await shows the objects of a resource in a namespace to look, and then every change, until it says that it is done, or an error.
+func (c *Cluster) await(ctx context.Context, resource, namespace string, look func(o runtime.Object, gone bool) (done bool, err error)) error {
+	ended := make(chan error, 1)
+	end := func(err error) {
+		select {
+		case ended <- err:
+		default:
+		}
+	}
+	leave, err := c.follow(ctx, resource, namespace, &follower{
+		look: func(o runtime.Object, gone bool) {
+			if done, err := look(o, gone); done || err != nil {
+				end(err)
+			}
+		},
+		failed: func(err error) {
+			if !actions.IsTransient(err) {
+				end(err)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer leave()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // feed is the feed of a resource in a namespace, with one user more.
 func (c *Cluster) feed(resource, namespace string) (*feed, error) {
 	c.feeds.mu.Lock()
@@ -100,6 +133,8 @@ func (c *Cluster) feed(resource, namespace string) (*feed, error) {
 		example = &appsv1.DaemonSet{}
 	case "pods":
 		client, example = c.client.CoreV1().RESTClient(), &corev1.Pod{}
+	case "persistentvolumeclaims":
+		client, example = c.client.CoreV1().RESTClient(), &corev1.PersistentVolumeClaim{}
 	default:
 		return nil, actions.Permanent(fmt.Errorf("kube: nobody watches %s", resource))
 	}
