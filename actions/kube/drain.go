@@ -115,8 +115,10 @@ func (h *drain) Execute(ctx context.Context, req *actions.Request) (*actions.Res
 	for _, p := range pods {
 		group.Go(func() error { return h.evict(groupCtx, req, p, &held) })
 	}
-	group.Go(func() error { return h.gone(groupCtx, req, pods, version) })
 	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if err := h.gone(ctx, req, pods, version); err != nil {
 		return nil, err
 	}
 	message := fmt.Sprintf("%d pods left %s", len(pods), req.Target.Name)
