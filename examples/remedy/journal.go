@@ -33,19 +33,27 @@ func (f *journalFlags) existing() (*journal.Files, error) {
 
 // open opens the journal, and makes its folder.
 func (f *journalFlags) open() (*journal.Files, error) {
-	dir := f.journal
-	if dir == "" {
-		state := os.Getenv("XDG_STATE_HOME")
-		if state == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return nil, fmt.Errorf("--journal is required: %w", err)
-			}
-			state = filepath.Join(home, ".local", "state")
-		}
-		dir = filepath.Join(state, "remedy")
+	dir, err := f.folder()
+	if err != nil {
+		return nil, err
 	}
 	return journal.Open(dir, journal.Options{})
+}
+
+// folder is where the journal is.
+func (f *journalFlags) folder() (string, error) {
+	if f.journal != "" {
+		return f.journal, nil
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if state == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("--journal is required: %w", err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "remedy"), nil
 }
 
 // history reads a run from the journal.

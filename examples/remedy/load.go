@@ -131,6 +131,8 @@ type loaded struct {
 	policy   *approval.Policy
 	registry *actions.Registry
 	began    time.Time // of a run of the journal, else zero
+	// confidence is that of the flags.
+	confidence approval.Confidence
 }
 
 // load reads a plan for a command that needs a valid one. It prints the problems of an invalid one to standard error.
@@ -154,5 +156,5 @@ func (a *app) load(ctx context.Context, f *planFlags, file string) (*loaded, err
 	if err != nil {
 		return nil, failed(err)
 	}
-	return &loaded{file: file, plan: plan, gates: gates, policy: r.policy, registry: r.registry}, nil
+	return &loaded{file: file, plan: plan, gates: gates, policy: r.policy, registry: r.registry, confidence: f.confidence.Confidence}, nil
 }

@@ -2,17 +2,20 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/remedykit/remedy/dag"
+	"github.com/remedykit/remedy/executor"
 	"github.com/remedykit/remedy/schema"
 )
 
 func (a *app) planCommand() *cobra.Command {
 	var flags planFlags
+	var on clusterFlags
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Say what will happen, before anything does",
@@ -26,14 +29,19 @@ targets, what cannot be undone, and how long the whole is expected to take.`,
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				return writeJSON(a.stdout, l.output())
+			facts, err := a.facts(cmd, &on, l)
+			if err != nil {
+				return err
 			}
-			a.writePlan(l)
+			if a.json() {
+				return writeJSON(a.stdout, l.output(facts))
+			}
+			a.writePlan(l, facts)
 			return nil
 		},
 	}
 	flags.add(cmd)
+	on.add(cmd)
 	return cmd
 }
 
@@ -62,9 +70,43 @@ type planStepOutput struct {
 	Reversible     bool        `json:"reversible"`
 	Mutating       bool        `json:"mutating"`
 	Target         string      `json:"target"`
+	// Facts are those of the cluster, when one was asked.
+	Facts []string `json:"facts,omitempty"`
 }
 
-func (l *loaded) output() planOutput {
+// facts are what a cluster has to say of each step; nil when none was named.
+func (a *app) facts(cmd *cobra.Command, on *clusterFlags, l *loaded) ([][]string, error) {
+	if !cmd.Flags().Changed("kubeconfig") && !cmd.Flags().Changed("site") {
+		return nil, nil
+	}
+	cluster, handlers, err := a.cluster(cmd.Context(), on, os.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	defer cluster.Close()
+	ex, err := executor.New(executor.Config{Handlers: handlers, Policy: l.policy})
+	if err != nil {
+		return nil, err
+	}
+	rehearsal, err := ex.DryRun(cmd.Context(), l.plan, executor.RunOptions{Confidence: l.confidence})
+	if err != nil {
+		return nil, err
+	}
+	all := make([][]string, l.plan.Len())
+	for s := range rehearsal.Steps() {
+		facts, err := cluster.Facts(cmd.Context(), l.plan.Step(s.Number-1).Task())
+		if err != nil && s.Err == nil {
+			facts = append(facts, "cannot be looked at: "+err.Error())
+		}
+		if s.Err != nil {
+			facts = append(facts, "would fail: "+s.Err.Error())
+		}
+		all[s.Number-1] = facts
+	}
+	return all, nil
+}
+
+func (l *loaded) output(facts [][]string) planOutput {
 	p := l.plan
 	out := planOutput{
 		Digest: p.Digest(), Strategy: p.Strategy(), Pattern: p.Pattern(), PlanGate: gateWord(l.gates.Plan.Required),
@@ -80,6 +122,9 @@ func (l *loaded) output() planOutput {
 			Risk: gate.Risk, Gate: gateWord(gate.Required), GateReasons: append([]string{}, gate.Reasons...),
 			TimeoutSeconds: seconds(s.Timeout()), Reversible: s.Reversible(), Mutating: s.Mutating(), Target: target(s),
 		})
+	}
+	for i := range facts {
+		out.Steps[i].Facts = facts[i]
 	}
 	return out
 }
@@ -120,7 +165,7 @@ func title(s *dag.Step) string {
 	return fmt.Sprintf("step %d (%s %s)", s.Number(), printable(s.ID()), printable(s.Action()))
 }
 
-func (a *app) writePlan(l *loaded) {
+func (a *app) writePlan(l *loaded, facts [][]string) {
 	p, c := l.plan, a.color
 	heading := func(s string) { fmt.Fprintf(a.stdout, "\n%s\n", c.bold(s)) }
 
@@ -143,6 +188,14 @@ func (a *app) writePlan(l *loaded) {
 	}
 	t.write(a.stdout, c)
 
+	if facts != nil {
+		heading("On the cluster")
+		for i, some := range facts {
+			for _, fact := range some {
+				writeWrapped(a.stdout, "  ", "    ", title(p.Step(i))+": "+printable(fact))
+			}
+		}
+	}
 	if reasons := l.gateLines(); len(reasons) > 0 {
 		heading("Gates")
 		for _, line := range reasons {

@@ -17,7 +17,7 @@ import (
 func (a *app) resumeCommand() *cobra.Command {
 	var f conductFlags
 	cmd := &cobra.Command{
-		Use:   "resume RUN --handlers simulated",
+		Use:   "resume RUN --handlers simulated|kube",
 		Short: "Go on with a run that was parked, interrupted or killed",
 		Long: `resume goes on with a run of the journal. Plan, overlay, confidence and policy are the run's. What succeeded is not run
 again, approvals still count, and of a step that may have taken effect when the process died its handler, or else a
@@ -37,7 +37,7 @@ person, is asked. Of a run that has finished nothing changes, and its report is 
 func (a *app) rollbackCommand() *cobra.Command {
 	var f conductFlags
 	cmd := &cobra.Command{
-		Use:   "rollback RUN --handlers simulated",
+		Use:   "rollback RUN --handlers simulated|kube",
 		Short: "Undo what a run did",
 		Long: `rollback undoes what a run of the journal did, the last first, as far as it can be undone and nobody else has changed it
 since. A run that has not finished is cancelled. What was undone before is not undone again.`,
@@ -62,6 +62,9 @@ func (a *app) goOn(cmd *cobra.Command, f *conductFlags, run string,
 	}
 	h, err := f.history(cmd.Context(), run)
 	if err != nil {
+		return err
+	}
+	if err := a.connect(cmd.Context(), f, &config); err != nil {
 		return err
 	}
 	return a.conduct(cmd, f, config, a.journalled(h), func(ctx context.Context, ex *executor.Executor) (*executor.Run, error) {

@@ -40,16 +40,26 @@ type runFlags struct {
 type conductFlags struct {
 	scheduleFlags
 	journalFlags
+	clusterFlags
 	handlers, approve, by, rollback string
 	timeScale                       float64
 	yes                             bool
 }
 
+// clusterFlags say which cluster is acted on, and what the site knows of it.
+type clusterFlags struct{ kubeconfig, site string }
+
+func (f *clusterFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that says how to reach the cluster; found as kubectl does without it")
+	cmd.Flags().StringVar(&f.site, "site", "", "`file` (YAML) with the site's commands, alerts, repositories and messages")
+}
+
 func (f *conductFlags) add(cmd *cobra.Command) {
 	f.scheduleFlags.add(cmd)
+	f.clusterFlags.add(cmd)
 	f.journalFlags.add(cmd)
 	s := cmd.Flags()
-	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated (required)")
+	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated or kube (required)")
 	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto or deny; terminal on a terminal, else nobody")
 	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
 	s.StringVar(&f.rollback, "rollback", "automatic", "what becomes of a failed run: automatic, manual (see show) or none")
@@ -60,7 +70,7 @@ func (f *conductFlags) add(cmd *cobra.Command) {
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run FILE --handlers simulated",
+		Use:   "run FILE --handlers simulated|kube",
 		Short: "Run a plan",
 		Long: `run runs a plan and shows its progress: live on a terminal, one line per event elsewhere, one JSON object per
 line and the report last with -o json.
@@ -75,7 +85,8 @@ Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parke
 		Example: `  remedy run plan.json --handlers simulated --confidence 0.725
   remedy run plan.json --handlers simulated --approve auto --time-scale 0.02
   remedy run plan.json --handlers simulated --approve auto -o json | jq -c .report.status
-  remedy run plan.json --handlers simulated --dry-run`,
+  remedy run plan.json --handlers simulated --dry-run
+  remedy run plan.json --handlers kube --kubeconfig ~/.kube/config --site site.yaml --dry-run`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runPlan(cmd, &f, args[0]) },
 	}
@@ -92,10 +103,14 @@ func (a *app) config(f *conductFlags, file string) (executor.Config, error) {
 	switch f.handlers {
 	case "simulated":
 		c.Handlers = simulated.New(simulated.Options{Scale: f.timeScale}).Handlers(actions.Canonical())
+	case "kube":
+		if f.approve == "auto" && !f.yes {
+			return c, errors.New("--approve auto lets a plan change a real cluster although nobody has looked at it: say --yes as well")
+		}
 	case "":
-		return c, errors.New("--handlers is required; available is simulated")
+		return c, errors.New("--handlers is required; available are simulated and kube")
 	default:
-		return c, fmt.Errorf("--handlers %s: available is simulated", f.handlers)
+		return c, fmt.Errorf("--handlers %s: available are simulated and kube", f.handlers)
 	}
 	if !(f.timeScale > 0 && f.timeScale <= maxTimeScale) {
 		return c, fmt.Errorf("--time-scale is a number above 0, at most %d", maxTimeScale)
@@ -131,6 +146,19 @@ func (a *app) config(f *conductFlags, file string) (executor.Config, error) {
 		return c, fmt.Errorf("--approve %s: it is terminal, auto or deny", f.approve)
 	}
 	return c, nil
+}
+
+// connect gives a Config the handlers of a cluster, when it has none yet.
+func (a *app) connect(ctx context.Context, f *conductFlags, config *executor.Config) error {
+	if config.Handlers != nil {
+		return nil
+	}
+	dir, err := f.folder()
+	if err != nil {
+		return err
+	}
+	_, config.Handlers, err = a.cluster(ctx, &f.clusterFlags, dir)
+	return err
 }
 
 // identity is who answers at the terminal.
@@ -177,6 +205,9 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 	}
 	l, err := a.load(cmd.Context(), &f.planFlags, file)
 	if err != nil {
+		return err
+	}
+	if err := a.connect(cmd.Context(), &f.conductFlags, &config); err != nil {
 		return err
 	}
 	options := executor.RunOptions{ID: f.id, Author: author, Confidence: f.confidence.Confidence}
