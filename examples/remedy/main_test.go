@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/remedykit/remedy/internal/controlplane/kubetest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Setenv("XDG_STATE_HOME", state)
-	code := m.Run()
+	code := kubetest.Main(m)
 	os.RemoveAll(state)
 	os.Exit(code)
 }

@@ -3,6 +3,7 @@
 //
 //	go run -C internal/testcluster . build   # once, about six minutes on two cores
 //	go run -C internal/testcluster . up      # prints the path of a kubeconfig, and stays until it is interrupted
+//	KUBECONFIG=… go run -C internal/testcluster . seed oomkill   # makes what a plan of examples/plans is about
 package main
 
 import (
@@ -14,7 +15,10 @@ import (
 	"strings"
 	"syscall"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/remedykit/remedy/internal/controlplane"
+	"github.com/remedykit/remedy/internal/controlplane/seed"
 )
 
 func main() {
@@ -36,7 +40,14 @@ func run(ctx context.Context, args []string) error {
 		}
 		return up(ctx)
 	}
-	return errors.New("usage: go run -C internal/testcluster . build|up")
+	if plan, ok := strings.CutPrefix(strings.Join(args, " "), "seed "); ok {
+		config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+		if err != nil {
+			return err
+		}
+		return seed.Apply(ctx, config, plan)
+	}
+	return errors.New("usage: go run -C internal/testcluster . build|up|seed PLAN")
 }
 
 // up starts a cluster and stays until ctx ends.
