@@ -64,8 +64,19 @@ func (p proxy) Ask(ctx context.Context, namespace, service, endpoint string) (in
 		return 0, actions.Permanent(fmt.Errorf("the runner may not get services/proxy in namespace %s: give its account that right: %w", namespace, err))
 	case status == 0 && err != nil:
 		return 0, actions.Transient(err)
+	case err != nil && !fromService(err):
+		return 0, actions.Transient(fmt.Errorf("service %s/%s cannot be reached: %w", namespace, service, err))
 	}
 	return status, nil
+}
+
+// fromService tells whether an error is an answer of the service, and not the API server's own, such as that there are no
+// endpoints.
+func fromService(err error) bool {
+	e, ok := errors.AsType[*apierrors.StatusError](err)
+	return ok && e.ErrStatus.Details != nil && slices.ContainsFunc(e.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool {
+		return c.Type == metav1.CauseTypeUnexpectedServerResponse
+	})
 }
 
 // find is a service and the port of it that speaks HTTP.

@@ -151,7 +151,7 @@ func (c *Cluster) fits(ctx context.Context, req *actions.Request, live object, n
 		need := requested(spec, name)
 		need.Mul(size)
 		if need.Cmp(left) > 0 {
-			return actions.Permanent(fmt.Errorf("Node %s has %s of %s left, and %d replicas of %s ask for %s", n.Name, left.String(), name, size, req.Target, need.String()))
+			return actions.Permanent(fmt.Errorf("%s has %s of %s left, and %d replicas of %s ask for %s", schema.Target{Kind: "Node", Name: n.Name}, left.String(), name, size, req.Target, need.String()))
 		}
 	}
 	return nil

@@ -302,6 +302,19 @@ func TestTheFourPlansRunOnACluster(t *testing.T) {
 	}
 }
 
+func TestTheExampleOfASiteIsRead(t *testing.T) {
+	s, err := (&app{}).readSite(t.Context(), "../plans/site.yaml")
+	require.NoError(t, err)
+	require.Equal(t, []string{"patronictl", "failover", "--force", "--candidate", "{targetReplica}"}, s.Commands["failover_database"].Args)
+	t.Setenv("GITHUB_TOKEN", "x")
+	_, err = s.handlers(nil)
+	require.ErrorContains(t, err, "notify jira: the environment variable JIRA_HOOK_KEY is not set")
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	require.NoError(t, os.WriteFile(bad, []byte("comands: {}"), 0o600))
+	_, err = (&app{}).readSite(t.Context(), bad)
+	require.ErrorContains(t, err, "line 1: field comands not found")
+}
+
 // A failing handler carries a step out, and then says that it failed.
 type failing struct {
 	actions.ActionHandler

@@ -81,6 +81,9 @@ is parked when nothing else is left to do. ctrl-C interrupts: nothing new starts
 Before the first effect a dry run of the whole plan is made; --dry-run makes no more than that. What happens is kept in a
 journal: a run that was parked, interrupted or killed goes on with remedy resume. A run that fails is rolled back.
 
+With --handlers kube the steps act on a cluster, as the account of the kubeconfig: remedy rbac prints the role that it needs.
+What only a site knows is in the file of --site; examples/plans/site.yaml is one.
+
 Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parked, 130 interrupted.`,
 		Example: `  remedy run plan.json --handlers simulated --confidence 0.725
   remedy run plan.json --handlers simulated --approve auto --time-scale 0.02
