@@ -234,3 +234,31 @@ func TestAnApprovedDoubtThatNeverStartsStaysUnknown(t *testing.T) {
 		require.Equal(t, executor.Unknown, run.Snapshot().Step(0).Status, outcome(run.Snapshot()))
 	})
 }
+
+// A deleter keeps which object it deletes, and knows by that whether it did.
+type deleter struct{ seen []*actions.Undo }
+
+func (d *deleter) BeginsItself() bool { return true }
+
+func (d *deleter) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	return nil, req.Begin(ctx, &actions.Undo{Summary: "nothing", State: map[string]any{"uid": "u1"}})
+}
+
+func (d *deleter) Probe(_ context.Context, req *actions.Request) (actions.Outcome, error) {
+	d.seen = append(d.seen, req.Begun)
+	return actions.OutcomeHappened, nil
+}
+
+func TestAProberSeesWhatItsAttemptHadBegun(t *testing.T) {
+	p, j := plan(t, "a fix(x) ~1s"), journal.NewMemory()
+	first := newExecutor(t, executor.Config{Handlers: actions.Handlers{"fix": &deleter{}}, Journal: j})
+	_, err := first.Run(t.Context(), p, executor.RunOptions{ID: "r"})
+	require.NoError(t, err)
+
+	d := &deleter{}
+	second := newExecutor(t, executor.Config{Handlers: actions.Handlers{"fix": d}, Journal: prefix(t, upTo(t, j, "effectBegun", "a"))})
+	report, err := second.Run(t.Context(), p, executor.RunOptions{ID: "r"})
+	require.NoError(t, err)
+	require.Equal(t, executor.RunSucceeded, report.Status())
+	require.Equal(t, []*actions.Undo{{Summary: "nothing", State: map[string]any{"uid": "u1"}}}, d.seen)
+}

@@ -36,6 +36,12 @@ func ServiceProxy(config *rest.Config) (Asker, error) {
 
 type proxy struct{ client kubernetes.Interface }
 
+// Rights is what RBAC must allow beside reading services.
+func (proxy) Rights() (verb, resource string) { return "get", "services/proxy" }
+
+// Rights is what RBAC must allow beside reading services and pods.
+func (forward) Rights() (verb, resource string) { return "create", "pods/portforward" }
+
 func (p proxy) Ask(ctx context.Context, namespace, service, endpoint string) (int, error) {
 	e, err := checked(namespace, service, endpoint)
 	if err != nil {

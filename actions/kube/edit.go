@@ -232,6 +232,9 @@ func (e *edit) check(ctx context.Context, req *actions.Request, live object) err
 
 // undo is what puts the fields back.
 func (e *edit) undo(ctx context.Context, req *actions.Request, live object, before, want []field) (*actions.Undo, error) {
+	if v, ok := e.verb.(interface{ forgets() bool }); ok && v.forgets() { // nobody wants the former values to be anywhere
+		before = make([]field, len(want))
+	}
 	u := &actions.Undo{State: state(live, before, want)}
 	if !e.hidesAny(before) && !e.hidesAny(want) {
 		u.Summary = "put " + strings.Join(e.describe(want, before), ", ") + " back on " + req.Target.String()

@@ -155,6 +155,31 @@ rules:
 `, "\n"), string(data))
 }
 
+// An asker of the site's needs no right of the cluster's.
+type siteAsker struct{}
+
+func (siteAsker) Ask(context.Context, string, string, string) (int, error) { return 200, nil }
+
+func TestOnlyTheRightsOfTheWayThatIsSetUpAreNeeded(t *testing.T) {
+	c := newCluster(t)
+	c.node("way-a")
+	c.ready("web")
+	c.service("web", map[string]string{"app": "web"})
+	req, _ := c.request("health_check", map[string]any{"namespace": c.namespace, "service": "web", "endpoint": "/health"})
+	require.Contains(t, fmt.Sprint(kube.Rights(req.Task)), "services/proxy")
+	bob := c.as("bob", kube.Options{Asker: siteAsker{}})
+	_, err := bob.preview(req)
+	require.ErrorContains(t, err, "lacks rights")
+	require.NotContains(t, err.Error(), "services/proxy")
+	ann := c.as("ann", kube.Options{})
+	_, err = ann.preview(req)
+	require.ErrorContains(t, err, "get services/proxy in namespace "+c.namespace)
+	well := c.as(controlplane.Admin, kube.Options{Asker: siteAsker{}})
+	r, err := well.execute(req)
+	require.NoError(t, err)
+	require.Equal(t, true, r.Outputs["healthy"])
+}
+
 func TestTheRunnerIsNotHarmed(t *testing.T) {
 	c := newCluster(t)
 	c.node("self-a")

@@ -20,7 +20,8 @@ import (
 )
 
 // An Asker asks an endpoint of a service and returns the HTTP status that it answers with. An error means that it could not be
-// asked. Package httpcheck has some.
+// asked. Package httpcheck has some. One that needs a right on a resource of the core group says so by a method
+// Rights() (verb, resource string).
 type Asker interface {
 	Ask(ctx context.Context, namespace, service, endpoint string) (status int, err error)
 }
@@ -40,10 +41,24 @@ func (h healthCheck) rights(t *actions.Task) []Right {
 			all = append(all, rightsTo("get", "", "pods", ns, t.Target.Name)...)
 		}
 		if t.Parameters.Given("endpoint") || t.Parameters.Given("expectedStatus") {
-			all = append(all, rightsTo("get", "", "services/proxy", ns, "")...)
+			all = append(all, h.c.askRights(ns)...)
 		}
 	}
 	return all
+}
+
+// askRights are the rights to ask the services of a namespace: those of the API server's proxy, unless another way is set up.
+func (c *Cluster) askRights(ns string) []Right {
+	if a, ok := c.asker.(interface {
+		Rights() (verb, resource string)
+	}); ok {
+		verb, resource := a.Rights()
+		return rightsTo(verb, "", resource, ns, "")
+	}
+	if c.asker != nil {
+		return nil
+	}
+	return rightsTo("get", "", "services/proxy", ns, "")
 }
 
 // errUnwell says that something was looked at, and is not healthy. It may become so.
@@ -272,7 +287,7 @@ func (v verifyRecovery) rights(t *actions.Task) []Right {
 	all := healthCheck(v).rights(t)
 	if t.Parameters.Given("healthEndpoint") {
 		for _, ns := range namespaces(t) {
-			all = append(all, rightsTo("get", "", "services/proxy", ns, "")...)
+			all = append(all, v.c.askRights(ns)...)
 		}
 	}
 	return all

@@ -41,7 +41,12 @@ func (secrets) patch(ctx context.Context, c *Cluster, t schema.Target, live obje
 type rotate struct{ c *Cluster }
 
 // values are the new ones of a single attempt.
-type values struct{ data map[string]any }
+type values struct {
+	data   map[string]any
+	forget bool
+}
+
+func (v values) forgets() bool { return v.forget }
 
 func (v values) want(*actions.Request, object) []field {
 	var fields []field
@@ -109,7 +114,7 @@ func (r *rotate) edit(ctx context.Context, req *actions.Request) (*edit, error) 
 		}
 		made[k] = base64.StdEncoding.EncodeToString(value)
 	}
-	e.verb = values{made}
+	e.verb = values{made, !req.Parameters.Bool("backupOldSecret")}
 	return e, nil
 }
 

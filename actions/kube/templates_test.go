@@ -257,6 +257,15 @@ func TestASecretIsRotatedAndItsReadersWithIt(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.Zero(t, con.begun)
 	}
+	gone, forgot := c.request("rotate_secrets", map[string]any{"namespace": c.namespace, "secret": "db", "backupOldSecret": false, "restartPods": false})
+	gone.Task.Step = "forget"
+	_, err = rotating.execute(gone)
+	require.NoError(t, err)
+	reference := forgot.undo.State["sealed"].(string)
+	kept2, err := secrets.Get(t.Context(), reference[strings.LastIndex(reference, "/")+1:], metav1.GetOptions{})
+	require.NoError(t, err)
+	require.NotContains(t, string(kept2.Data["state"]), "aHVudGVyMg", "the former values are nowhere")
+	require.ErrorContains(t, rotating.compensate(gone, forgot.undo), "were not kept (backupOldSecret is false)")
 	failing := c.as(controlplane.Admin, kube.Options{Generate: func(context.Context, schema.Target, string) ([]byte, error) {
 		return nil, errors.New("the vault is sealed")
 	}})
