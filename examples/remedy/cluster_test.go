@@ -37,7 +37,7 @@ var confidences = map[string]string{"oomkill": "0.725", "cascading-failure": "0.
 
 // A world is a cluster in which a plan's objects are, and all else that it acts on.
 type world struct {
-	*testing.T
+	testing.TB
 	client           kubernetes.Interface
 	kubeconfig, site string
 	plan             string // a file
@@ -48,9 +48,9 @@ type world struct {
 	pulls            []map[string]any
 }
 
-func newWorld(t *testing.T, name string) *world {
+func newWorld(t testing.TB, name string) *world {
 	t.Helper()
-	w := &world{T: t}
+	w := &world{TB: t}
 	var err error
 	w.kubeconfig, err = kubetest.Cluster(t).Kubeconfig(controlplane.Admin)
 	require.NoError(t, err)

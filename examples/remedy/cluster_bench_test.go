@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/dag"
+	"github.com/remedykit/remedy/executor"
+	"github.com/remedykit/remedy/internal/controlplane"
+	"github.com/remedykit/remedy/internal/controlplane/kubetest"
+)
+
+// A counter counts the requests to an API server, and the bytes of their answers.
+type counter struct{ requests, bytes atomic.Int64 }
+
+type counted struct {
+	http.ResponseWriter
+	c *counter
+}
+
+func (w counted) Write(p []byte) (int, error) {
+	w.c.bytes.Add(int64(len(p)))
+	return w.ResponseWriter.Write(p)
+}
+func (w counted) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// counting is a kubeconfig that leads to the cluster through a counter.
+func counting(b *testing.B) (string, *counter) {
+	b.Helper()
+	file, err := kubetest.Cluster(b).Kubeconfig(controlplane.Admin)
+	require.NoError(b, err)
+	config, err := clientcmd.BuildConfigFromFlags("", file)
+	require.NoError(b, err)
+	to, err := url.Parse(config.Host)
+	require.NoError(b, err)
+	transport, err := rest.TransportFor(config)
+	require.NoError(b, err)
+	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
+	c := &counter{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.requests.Add(1)
+		proxy.ServeHTTP(counted{w, c}, r)
+	}))
+	b.Cleanup(s.Close)
+	data, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": s.URL}}},
+		"users": []any{map[string]any{"name": "u", "user": map[string]any{}}}, "contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "c", "user": "u"}}}})
+	require.NoError(b, err)
+	name := filepath.Join(b.TempDir(), "kubeconfig.json")
+	require.NoError(b, os.WriteFile(name, data, 0o600))
+	return name, c
+}
+
+// script is the cascading-failure plan as people write it by hand.
+const script = `set -euo pipefail
+K="kubectl -n production"
+{ $K get statefulset fraud-detection-db -o json; $K get pods -l app=fraud-detection-db -o json; $K get events -o json; $K logs fraud-detection-db-0; } > "$DIR/diagnostics"
+$K patch configmap fraud-detection-config --type merge -p '{"data":{"DATABASE_POOL_SIZE":"200","DATABASE_POOL_TIMEOUT":"30s"}}'
+$K rollout restart deployment/fraud-detection-service
+$K rollout status deployment/fraud-detection-service
+$K scale deployment/fraud-detection-service --replicas=8
+$K rollout status deployment/fraud-detection-service
+curl -fsS "$HEALTH/fraud-detection-service/health"
+$K rollout restart deployment/checkout-service
+$K rollout restart deployment/payment-gateway
+$K rollout status deployment/checkout-service
+$K rollout status deployment/payment-gateway
+for s in checkout-service payment-gateway fraud-detection-service; do curl -fsS "$HEALTH/$s/health"; done
+git clone -q --depth 1 "file://$REPOSITORY" "$DIR/clone" && cd "$DIR/clone" && git checkout -qb fix
+sed -i 's/"100"/"200"/' production/fraud-detection/config.yaml
+git -c user.name=a -c user.email=a@b commit -qam fix && git push -q origin "fix:fix-$RUN"
+curl -fsS -X POST -d '{"head":"fix","base":"main"}' "$FORGE/repos/shop/k8s-configs/pulls"
+`
+
+// An unhurried handler is given what a plan cannot ask for: that a rollout need not stay complete, as kubectl has it.
+type unhurried struct{ actions.ActionHandler }
+
+func (u unhurried) Unwrap() actions.ActionHandler { return u.ActionHandler }
+
+func (u unhurried) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	parameters := map[string]any{"waitForReady": true, "createPR": true, "expectedStatus": 200, "includeLogs": true, "includeEvents": true, "timeRange": time.Hour}
+	for k, v := range req.Parameters.All() {
+		parameters[k] = v
+	}
+	parameters["stableFor"] = time.Duration(0)
+	own, task := *req, *req.Task
+	task.Parameters = actions.NewParameters(parameters)
+	own.Task = &task
+	return u.ActionHandler.Execute(ctx, &own)
+}
+
+// BenchmarkBesideKubectl runs the cascading-failure plan, and the same nine steps as a script of kubectl, curl and git, in turn. It
+// reports remedy's wall time, API requests and bytes as shares of the script's.
+func BenchmarkBesideKubectl(b *testing.B) {
+	if _, err := exec.LookPath("kubectl"); err != nil {
+		b.Skip("there is no kubectl: go build -C internal/testcluster k8s.io/kubernetes/cmd/kubectl makes one")
+	}
+	const name = "cascading-failure"
+	w := newWorld(b, name)
+	kubeconfig, count := counting(b)
+	site, err := (&app{}).readSite(b.Context(), w.site)
+	require.NoError(b, err)
+	services, err := url.Parse(site.HTTP)
+	require.NoError(b, err)
+	forge := services.Scheme + "://" + services.Host
+	data, err := os.ReadFile(w.plan)
+	require.NoError(b, err)
+	plan, err := dag.Load(data, actions.Canonical())
+	require.NoError(b, err)
+	_, handlers, err := (&app{}).cluster(b.Context(), &clusterFlags{kubeconfig, w.site}, b.TempDir())
+	require.NoError(b, err)
+	for action, h := range handlers {
+		handlers[action] = unhurried{h}
+	}
+	reset := func() {
+		for of, patch := range map[string]string{"deployment": `{"spec":{"replicas":5}}`, "configmap": `{"data":{"DATABASE_POOL_SIZE":"100","DATABASE_POOL_TIMEOUT":"10s"}}`} {
+			if of == "deployment" {
+				_, err = w.client.AppsV1().Deployments("production").Patch(b.Context(), "fraud-detection-service", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+			} else {
+				_, err = w.client.CoreV1().ConfigMaps("production").Patch(b.Context(), "fraud-detection-config", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+			}
+			require.NoError(b, err)
+		}
+		w.rolledOut()
+	}
+	var wall [2]time.Duration
+	var requests, bytes [2]int64
+	measure := func(k int, f func()) {
+		reset()
+		r, n, began := count.requests.Load(), count.bytes.Load(), time.Now()
+		f()
+		wall[k] += time.Since(began)
+		requests[k] += count.requests.Load() - r
+		bytes[k] += count.bytes.Load() - n
+	}
+	ex, err := executor.New(executor.Config{Handlers: handlers, Policy: approval.IncidentTable(), Approver: approval.Auto()})
+	require.NoError(b, err)
+	var home = b.TempDir()
+	for b.Loop() {
+		measure(0, func() {
+			r, err := ex.Run(b.Context(), plan, executor.RunOptions{Confidence: approval.Confidence{Value: 0.85, Given: true}})
+			require.NoError(b, err)
+			require.Equal(b, executor.RunSucceeded, r.Status(), "%v", r.Err())
+		})
+		measure(1, func() {
+			dir := b.TempDir()
+			cmd := exec.CommandContext(b.Context(), "bash", "-c", script)
+			cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+kubeconfig, "DIR="+dir, "RUN="+filepath.Base(dir)+time.Now().Format("150405.000"), "REPOSITORY="+w.repository,
+				"HEALTH="+forge+"/services/production", "FORGE="+forge)
+			out, err := cmd.CombinedOutput()
+			require.NoError(b, err, string(out))
+		})
+	}
+	b.ReportMetric(wall[0].Seconds()/wall[1].Seconds(), "wall/kubectl")
+	b.ReportMetric(float64(requests[0])/float64(requests[1]), "requests/kubectl")
+	b.ReportMetric(float64(bytes[0])/float64(bytes[1]), "bytes/kubectl")
+	b.ReportMetric(wall[0].Seconds()/float64(b.N), "s/remedy")
+	b.ReportMetric(wall[1].Seconds()/float64(b.N), "s/kubectl")
+	b.ReportMetric(float64(requests[0])/float64(b.N), "requests/remedy")
+}
