@@ -74,6 +74,6 @@ func TestTheRootModuleRequiresOnlyWhatItSays(t *testing.T) {
 	require.ElementsMatch(t, []string{
 		"golang.org/x/sync", "github.com/go-playground/validator/v10", "go.yaml.in/yaml/v3",
 		"github.com/google/go-cmp", "github.com/stretchr/testify", "pgregory.net/rapid",
-		"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go",
+		"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/yaml",
 	}, strings.Fields(string(out)))
 }
