@@ -108,6 +108,9 @@ type Preview struct {
 	Verdict PreviewVerdict `json:"verdict"`
 	// Change describes the change, one line each.
 	Change []string `json:"change,omitempty"`
+	// Basis is what the object is now, as far as the change depends on it: values by field, such as its UID. What a person
+	// approves holds only as long as it stays the same. It must not hold secrets.
+	Basis map[string]string `json:"basis,omitempty"`
 }
 
 // A PreviewVerdict says how far a Preview can be believed.

@@ -55,7 +55,7 @@ func judgeParked(b *beginning, records []journal.Record, step string, d approval
 	for i := range records[1:] {
 		rec := &records[1+i]
 		if rec.Kind == recordFinished {
-			return f, 0, fmt.Errorf("%w: %w", ErrNotAsked, ErrFinished)
+			return f, 0, fmt.Errorf("%w: %w", approval.ErrNotAsked, ErrFinished)
 		}
 		var dt detail
 		if err := json.Unmarshal(rec.Data, &dt); err != nil {
@@ -80,15 +80,15 @@ func judgeParked(b *beginning, records []journal.Record, step string, d approval
 	at = max(at, now.Sub(records[0].Time))
 	switch {
 	case asked == nil:
-		return f, 0, ErrNotAsked
+		return f, 0, approval.ErrNotAsked
 	case answer != nil && answer.Reason == ReasonApprovalTimeout.String():
-		return f, 0, ErrExpired
+		return f, 0, approval.ErrExpired
 	case answer != nil:
-		return f, 0, fmt.Errorf("%w: by %s", ErrDecided, answer.By)
+		return f, 0, fmt.Errorf("%w: by %s", approval.ErrDecided, answer.By)
 	case asked.Expires == nil || !now.Before(*asked.Expires):
-		return f, 0, ErrExpired
+		return f, 0, approval.ErrExpired
 	case d.Digest != asked.Digest:
-		return f, 0, ErrDigest
+		return f, 0, approval.ErrDigest
 	}
 	if err := identityErr(b.Author, d.By); err != nil {
 		return f, 0, err
@@ -106,9 +106,9 @@ func identityErr(author, by string) error {
 	name := strings.TrimSpace(by)
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: it names nobody in By", ErrNotApprover)
+		return fmt.Errorf("%w: it names nobody in By", approval.ErrNotApprover)
 	case strings.EqualFold(name, strings.TrimSpace(author)):
-		return fmt.Errorf("%w: %q is the author of the plan", ErrNotApprover, by)
+		return fmt.Errorf("%w: %q is the author of the plan", approval.ErrNotApprover, by)
 	}
 	return nil
 }

@@ -337,8 +337,8 @@ func (e *Executor) Cancel(_ context.Context, run, reason string) error {
 // remembered until the run is resumed. When it returns nil the decision is durable, if there is a journal. step is empty for the gate of the plan as a
 // whole. The decision must carry the digest of the request that it answers.
 //
-// Errors are [ErrUnknownRun], [ErrNotAsked] (or not any more), [ErrDecided], [ErrExpired], [ErrDigest] and
-// [ErrNotApprover], wrapped.
+// Errors are [ErrUnknownRun], [approval.ErrNotAsked] (or not any more), [approval.ErrDecided], [approval.ErrExpired], [approval.ErrDigest] and
+// [approval.ErrNotApprover], wrapped.
 func (e *Executor) Decide(ctx context.Context, run, step string, d approval.Decision) error {
 	var err error
 	if r := e.Lookup(run); r != nil {

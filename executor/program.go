@@ -49,7 +49,7 @@ func (e *Executor) prepare(plan *dag.Plan, c approval.Confidence) (*program, err
 	if last != nil && last.plan == plan && asked == c {
 		return last, nil
 	}
-	gates, err := e.config.Policy.Gates(plan, c)
+	gates, err := e.config.Policy.Gates(plan, c, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("executor: %w", err)
 	}

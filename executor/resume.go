@@ -316,7 +316,7 @@ func (m *machine) admits(f fact) error {
 
 // restored makes a run of its records, which nobody conducts yet.
 func (e *Executor) restored(ctx context.Context, plan *dag.Plan, o RunOptions, b *beginning, records []journal.Record) (*Run, *fold, error) {
-	now, err := e.config.Policy.Gates(plan, b.options(o.ID).Confidence)
+	now, err := e.config.Policy.Gates(plan, b.options(o.ID).Confidence, time.Now())
 	if err != nil {
 		return nil, nil, fmt.Errorf("executor: %w", err)
 	}

@@ -301,7 +301,7 @@ func (r *Run) admit(a *ask, d *approval.Decision, err error) error {
 	case d == nil || d.Verdict != approval.Approved && d.Verdict != approval.Rejected:
 		return errors.New("the approver gave no answer")
 	case d.Digest != "" && d.Digest != a.req.Digest:
-		return ErrDigest
+		return approval.ErrDigest
 	}
 	return identityErr(r.options.Author, d.By)
 }
@@ -322,7 +322,7 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	if step != "" {
 		index, ok := r.plan.Index(step)
 		if !ok {
-			return fmt.Errorf("%w: the plan has no step %q", ErrNotAsked, step)
+			return fmt.Errorf("%w: the plan has no step %q", approval.ErrNotAsked, step)
 		}
 		i = int32(index)
 	}
@@ -335,19 +335,19 @@ func (r *Run) decide(step string, d approval.Decision) error {
 	var err error
 	switch {
 	case a == nil:
-		err = ErrNotAsked
+		err = approval.ErrNotAsked
 	case r.m.gate[i].reason == ReasonApprovalTimeout:
-		err = ErrExpired
+		err = approval.ErrExpired
 	case r.m.gate[i].decided && a.by == "":
-		err = fmt.Errorf("%w: rejected, because %s", ErrDecided, a.reason)
+		err = fmt.Errorf("%w: rejected, because %s", approval.ErrDecided, a.reason)
 	case r.m.gate[i].decided:
-		err = fmt.Errorf("%w: %s by %s", ErrDecided, r.m.gate[i].verdict, a.by)
+		err = fmt.Errorf("%w: %s by %s", approval.ErrDecided, r.m.gate[i].verdict, a.by)
 	case r.decidedLocked(a) || r.ctx.Err() != nil:
-		err = fmt.Errorf("%w: the question was withdrawn", ErrNotAsked)
+		err = fmt.Errorf("%w: the question was withdrawn", approval.ErrNotAsked)
 	case now >= a.expiry:
-		err = ErrExpired
+		err = approval.ErrExpired
 	case d.Digest != a.req.Digest:
-		err = ErrDigest
+		err = approval.ErrDigest
 	default:
 		err = identityErr(r.options.Author, d.By)
 	}

@@ -149,7 +149,7 @@ func (a *app) load(ctx context.Context, f *planFlags, file string) (*loaded, err
 		writeFindings(a.stderr, palette{}, file, doc)
 		return nil, failed(fmt.Errorf("%s is not a valid plan", file))
 	}
-	gates, err := r.policy.Gates(plan, f.confidence.Confidence)
+	gates, err := r.policy.Gates(plan, f.confidence.Confidence, time.Now())
 	if errors.Is(err, approval.ErrLowConfidence) {
 		err = fmt.Errorf("%w (--allow-low-confidence)", err)
 	}

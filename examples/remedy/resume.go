@@ -151,7 +151,7 @@ func (a *app) decide(cmd *cobra.Command, f *decideFlags, run, step string, v app
 		return err
 	}
 	if err := ex.Decide(cmd.Context(), run, step, d); err != nil {
-		for _, refused := range []error{executor.ErrNotAsked, executor.ErrDecided, executor.ErrExpired, executor.ErrDigest, executor.ErrNotApprover} {
+		for _, refused := range []error{approval.ErrNotAsked, approval.ErrDecided, approval.ErrExpired, approval.ErrDigest, approval.ErrNotApprover} {
 			if errors.Is(err, refused) {
 				return failed(err)
 			}
