@@ -72,6 +72,8 @@ type Request struct {
 	Incident *Incident
 	// Preview is what the step would do, by a dry run; nil when nobody could say.
 	Preview *actions.Preview
+	// Touches are the objects that the step would write or disturb, as far as its handler can say.
+	Touches []actions.Touch
 	// Remaining is what the run is expected to take after a yes, other gates aside.
 	Remaining time.Duration
 	// Digest of what is asked: the plan, the step, and the object as it was found.

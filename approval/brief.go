@@ -155,6 +155,7 @@ func (b *briefing) step() {
 	}
 	b.parameters()
 	b.preview()
+	b.touches()
 	b.say("Undo", "%s", undoOf(s))
 	b.warnings(s.ID())
 }
@@ -266,6 +267,25 @@ func (b *briefing) preview() {
 			how = "this was worked out, not checked by the system that carries it out"
 		}
 		b.say("Dry run", "%s", how)
+	}
+}
+
+// touches says what the step would write or disturb, where that is more than its target.
+func (b *briefing) touches() {
+	var lines []string
+	all := b.req.Touches
+	for _, t := range all[:min(len(all), mostListed)] {
+		line := oneLine(t.Target.String())
+		if t.Of > 0 {
+			line += fmt.Sprintf(", %d of %d replicas at the same time", t.Replicas, t.Of)
+		}
+		lines = append(lines, line)
+	}
+	if more := len(all) - mostListed; more > 0 {
+		lines = append(lines, fmt.Sprintf("… and %d more", more))
+	}
+	if len(all) > 1 || len(all) == 1 && (all[0].Of > 0 || all[0].Target != b.req.Step.Target()) {
+		b.add("Touches", lines)
 	}
 }
 

@@ -66,38 +66,11 @@ type Confidence struct {
 // changes a protected object with [ErrForbidden], a plan that changes a namespace of ProtectedNamespaces, a Confidence
 // outside 0 to 1, and a policy that is not valid.
 func (p *Policy) Gates(plan *dag.Plan, c Confidence, at time.Time) (*Gates, error) {
-	if plan == nil {
-		return nil, errors.New("approval: there is no plan to gate; build one first")
-	}
-	if err := p.Validate(); err != nil {
+	j, err := newJudge(p, plan, c, at)
+	if err != nil {
 		return nil, err
 	}
-	if c.Given && !(c.Value >= 0 && c.Value <= 1) {
-		return nil, fmt.Errorf("approval: confidence %v is not between 0 and 1", c.Value)
-	}
-	if p == nil {
-		p = &Policy{}
-	}
-	j := judge{
-		plan:       plan,
-		policy:     p,
-		confidence: c,
-		at:         at,
-		row:        len(p.Table) - 1,
-		mutating:   []string{"it changes something, and the policy has no table that lets that pass unasked"},
-	}
-	if c.Given && len(p.Table) > 0 {
-		if j.row = p.row(c.Value); j.row == len(p.Table) {
-			least := decimal(p.Table[j.row-1].Confidence)
-			if !c.AllowLow {
-				return nil, fmt.Errorf("approval: %w: it is %s and the policy accepts a plan from %s; investigate further, "+
-					"or allow low confidence and have every step that changes something approved",
-					ErrLowConfidence, decimal(c.Value), least)
-			}
-			j.low, j.row = true, j.row-1
-		}
-	}
-
+	p = j.policy
 	g := &Gates{Steps: make([]Gate, plan.Len())}
 	for i := range g.Steps {
 		if err := j.judge(plan.Step(i), &g.Steps[i]); err != nil {
@@ -124,6 +97,55 @@ func (p *Policy) Gates(plan *dag.Plan, c Confidence, at time.Time) (*Gates, erro
 	}
 	j.conclude(&g.Plan)
 	return g, nil
+}
+
+// Gate returns the gate of one step at a time, as Gates does: a policy whose answer depends on the time is asked again
+// before each step.
+func (p *Policy) Gate(plan *dag.Plan, i int, c Confidence, at time.Time) (Gate, error) {
+	j, err := newJudge(p, plan, c, at)
+	if err != nil {
+		return Gate{}, err
+	}
+	var g Gate
+	if err := j.judge(plan.Step(i), &g); err != nil {
+		return Gate{}, err
+	}
+	return g, j.forbidden.err()
+}
+
+func newJudge(p *Policy, plan *dag.Plan, c Confidence, at time.Time) (*judge, error) {
+	if plan == nil {
+		return nil, errors.New("approval: there is no plan to gate; build one first")
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Given && !(c.Value >= 0 && c.Value <= 1) {
+		return nil, fmt.Errorf("approval: confidence %v is not between 0 and 1", c.Value)
+	}
+	if p == nil {
+		p = &Policy{}
+	}
+	j := &judge{
+		plan:       plan,
+		policy:     p,
+		confidence: c,
+		at:         at,
+		row:        len(p.Table) - 1,
+		mutating:   []string{"it changes something, and the policy has no table that lets that pass unasked"},
+	}
+	if c.Given && len(p.Table) > 0 {
+		if j.row = p.row(c.Value); j.row == len(p.Table) {
+			least := decimal(p.Table[j.row-1].Confidence)
+			if !c.AllowLow {
+				return nil, fmt.Errorf("approval: %w: it is %s and the policy accepts a plan from %s; investigate further, "+
+					"or allow low confidence and have every step that changes something approved",
+					ErrLowConfidence, decimal(c.Value), least)
+			}
+			j.low, j.row = true, j.row-1
+		}
+	}
+	return j, nil
 }
 
 // row returns the index of the row for a confidence, len(p.Table) below the last.
@@ -210,12 +232,10 @@ func (j *judge) judge(step *dag.Step, gate *Gate) error {
 	return nil
 }
 
-// conclude says whether a gate is required. The policy's own panel sits at every gate, before those of rules.
+// conclude says whether a gate is required, and on which terms, which count when somebody else asks as well. The policy's own
+// panel sits at every gate, before those of rules.
 func (j *judge) conclude(gate *Gate) {
-	if gate.Required = len(gate.Reasons) > 0; !gate.Required {
-		gate.Terms = Terms{}
-		return
-	}
+	gate.Required = len(gate.Reasons) > 0
 	p := j.policy
 	if wait := p.Wait(); wait != DefaultTimeout || gate.Terms.Timeout > 0 {
 		gate.Terms.Timeout = min(gate.Terms.orElse(wait), wait)

@@ -137,9 +137,12 @@ func (p *Policy) Timed() bool {
 	return p != nil && (len(p.Freezes) > 0 || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Condition != nil }))
 }
 
+// Bounds tells whether the policy bounds what a step disturbs, so that Exceeds has to be asked.
+func (p *Policy) Bounds() bool { return p != nil && p.Caps.Share > 0 }
+
 // Exceeds refuses a step that disturbs more of a workload at the same time than the caps allow, with [ErrForbidden].
 func (p *Policy) Exceeds(touches []actions.Touch) error {
-	if p == nil || p.Caps.Share == 0 {
+	if !p.Bounds() {
 		return nil
 	}
 	var r refusals

@@ -123,13 +123,17 @@ func (t Terms) escalates(then time.Duration) (after time.Duration, ok bool) {
 	return after, ok
 }
 
-// Equal tells whether two Terms ask the same.
-func (t Terms) Equal(o Terms) bool {
-	return t.Wait() == o.Wait() && slices.EqualFunc(t.panels(), o.panels(), func(a, b Panel) bool {
-		return a.Rule == b.Rule && a.quorum() == b.quorum() && a.Approvers.equal(b.Approvers) &&
-			(a.Escalation == nil) == (b.Escalation == nil) &&
-			(a.Escalation == nil || a.Escalation.After == b.Escalation.After && a.Escalation.To.equal(b.Escalation.To))
+// Cover tells whether who has met these Terms has met others as well: whether they have all of their panels.
+func (t Terms) Cover(o Terms) bool {
+	return !slices.ContainsFunc(o.Panels, func(p Panel) bool {
+		return !slices.ContainsFunc(t.Panels, p.equal)
 	})
+}
+
+func (p Panel) equal(o Panel) bool {
+	return p.Rule == o.Rule && p.quorum() == o.quorum() && p.Approvers.equal(o.Approvers) &&
+		(p.Escalation == nil) == (o.Escalation == nil) &&
+		(p.Escalation == nil || p.Escalation.After == o.Escalation.After && p.Escalation.To.equal(o.Escalation.To))
 }
 
 func (a Approvers) equal(b Approvers) bool {

@@ -262,6 +262,12 @@ func (m *machine) apply(f fact) {
 			break
 		}
 		m.end(f.step, f.at, Rejected, f.reason, -1)
+	case factVoted:
+		m.tell(toldApprovalVoted, f.step, f.at)
+	case factEscalated:
+		m.tell(toldApprovalEscalated, f.step, f.at)
+	case factVoided:
+		m.void(f)
 	case factUndoStarted, factUndoEnded, factRollback, factRollbackOver:
 		m.undo(f)
 	case factRefused:
