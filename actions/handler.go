@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/remedykit/remedy/schema"
@@ -139,6 +140,17 @@ func (v PreviewVerdict) String() string {
 
 // MarshalText writes the name.
 func (v PreviewVerdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads a name.
+func (v *PreviewVerdict) UnmarshalText(text []byte) error {
+	for _, known := range []PreviewVerdict{Simulated, Verified, Unverifiable} {
+		if known.String() == string(text) {
+			*v = known
+			return nil
+		}
+	}
+	return fmt.Errorf("actions: %q is no verdict of a preview", text)
+}
 
 // Outcome answers whether an effect happened.
 type Outcome uint8

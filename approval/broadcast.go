@@ -27,7 +27,7 @@ type Failure struct {
 
 // Broadcast puts every request before several channels at once: the first answer counts, and the others are shown it. A
 // channel that fails denies nothing: report is told, nil tells nobody, and the channel is tried again as long as the request
-// is open, after 1s, 2s, 4s and so on, at most 30s, less a random half. Names must differ.
+// is open, after 1s, 2s, 4s and so on, at most 30s, less a random half. report is called once at a time. Names must differ.
 //
 // The Approver is an [Updater], which tries three times.
 func Broadcast(report func(Failure), channels ...Channel) Approver {
@@ -38,8 +38,10 @@ func Broadcast(report func(Failure), channels ...Channel) Approver {
 }
 
 type broadcast struct {
-	report   func(Failure)
 	channels []Channel
+
+	reporting sync.Mutex // held while report is called
+	report    func(Failure)
 
 	mu       sync.Mutex                   // guards what follows
 	receipts map[string]map[string]string // of open requests, by key and channel
@@ -99,7 +101,7 @@ func (b *broadcast) announce(ctx context.Context, c Channel, req *Request) *Deci
 		}
 		wait := min(firstWait<<min(try, 16), longestWait)
 		wait -= rand.N(wait/2 + 1)
-		b.report(Failure{Channel: c.Name, Run: req.Run, Key: req.Key, Err: err, Retry: wait})
+		b.fail(Failure{Channel: c.Name, Run: req.Run, Key: req.Key, Err: err, Retry: wait})
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -108,6 +110,12 @@ func (b *broadcast) announce(ctx context.Context, c Channel, req *Request) *Deci
 			return nil
 		}
 	}
+}
+
+func (b *broadcast) fail(f Failure) {
+	b.reporting.Lock()
+	defer b.reporting.Unlock()
+	b.report(f)
 }
 
 func ask(ctx context.Context, c Channel, req *Request) (d *Decision, err error) {
@@ -154,7 +162,7 @@ func (b *broadcast) update(ctx context.Context, name string, u Updater, req *Req
 		if try == updateTries {
 			wait = 0
 		}
-		b.report(Failure{Channel: name, Run: req.Run, Key: req.Key, Err: err, Retry: wait})
+		b.fail(Failure{Channel: name, Run: req.Run, Key: req.Key, Err: err, Retry: wait})
 		if wait == 0 {
 			return err
 		}

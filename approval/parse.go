@@ -360,7 +360,7 @@ func (r *policyReader) moment(field string, n *yaml.Node) time.Time {
 
 func (r *policyReader) weekday(field string, n *yaml.Node, name string) time.Weekday {
 	for d := time.Sunday; d <= time.Saturday; d++ {
-		if full := strings.ToLower(d.String()); name == full || name == full[:3] {
+		if full := strings.ToLower(d.String()); strings.EqualFold(name, full) || strings.EqualFold(name, full[:3]) {
 			return d
 		}
 	}
