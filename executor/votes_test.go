@@ -60,6 +60,12 @@ func (d *desk) last() *approval.Request {
 	return d.asked[len(d.asked)-1]
 }
 
+func (d *desk) questions() []*approval.Request {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.asked)
+}
+
 func (d *desk) all() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -181,9 +187,12 @@ func (h *thing) DryRun(context.Context, *actions.Request) (*actions.Preview, err
 	return &actions.Preview{Verdict: actions.Verified, Change: []string{"version → 9"}, Basis: map[string]string{"version": fmt.Sprint(h.version), "uid": "u"}}, nil
 }
 
-func things(h *thing) actions.Handlers {
+func things(h *thing) actions.Handlers { return handlersOf(h) }
+
+// handlersOf uses one handler for fixes.
+func handlersOf(fix actions.ActionHandler) actions.Handlers {
 	all := handle(expected)
-	all["fix"] = h
+	all["fix"] = fix
 	return all
 }
 
