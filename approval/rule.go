@@ -132,6 +132,25 @@ func wall(day time.Time, of time.Duration) time.Time {
 	return time.Date(y, m, d, 0, 0, int(of/time.Second), 0, day.Location())
 }
 
+// Compile reads the conditions of rules that have only their text, as those of a policy from JSON do.
+func (p *Policy) Compile(compile Compiler) error {
+	if p == nil {
+		return nil
+	}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		if r.When == "" || r.Condition != nil {
+			continue
+		}
+		c, err := compile(r.When, r.Plan)
+		if err != nil {
+			return fmt.Errorf("approval: rule %s: %w", r.Name, err)
+		}
+		r.Condition = c
+	}
+	return nil
+}
+
 // Timed tells whether what the policy says may change as time goes by, so that it has to be asked again after a wait.
 func (p *Policy) Timed() bool {
 	return p != nil && (len(p.Freezes) > 0 || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Condition != nil }))

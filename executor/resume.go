@@ -584,7 +584,10 @@ func unknownRun(run string, err error) error {
 type History struct {
 	Plan    *dag.Plan
 	Options RunOptions
-	Policy  *approval.Policy
+	// Policy is the run's. What the conditions of its rules mean is not in a journal: see [approval.Policy.Compile].
+	Policy *approval.Policy
+	// Gates are those of the run.
+	Gates *approval.Gates
 	// Report says how the run stands. A run that only waits for people is RunParked; any other that has not ended is
 	// RunInterrupted, also while a process is at work on it.
 	Report *Report
@@ -619,7 +622,7 @@ func Replay(ctx context.Context, j journal.Journal, run string, reg *actions.Reg
 	for _, a := range r.openAsks {
 		a.cancel()
 	}
-	h := &History{Plan: plan, Options: b.options(run), Policy: b.Policy, StartedAt: records[0].Time}
+	h := &History{Plan: plan, Options: b.options(run), Policy: b.Policy, Gates: r.gates, StartedAt: records[0].Time}
 	rep := r.reportLocked(false)
 	if f.finished != "" {
 		h.EndedAt = records[len(records)-1].Time

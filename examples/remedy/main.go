@@ -122,7 +122,7 @@ A FILE is a recommendations document (JSON) or a WorkflowExecution manifest (YAM
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
 	root.AddCommand(a.validateCommand(), a.graphCommand(), a.planCommand(), a.simulateCommand(), a.runCommand(),
 		a.workflowCommand(), a.actionsCommand(), a.runsCommand(), a.showCommand(), a.resumeCommand(), a.rollbackCommand(),
-		a.whyCommand(), a.verifyCommand(), a.approveCommand(), a.rejectCommand(), a.rbacCommand())
+		a.whyCommand(), a.verifyCommand(), a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.rbacCommand())
 	return root
 }
 
