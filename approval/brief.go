@@ -338,7 +338,7 @@ func (b *briefing) outcomes(now time.Time) {
 		return
 	}
 	left := max(0, r.ExpiresAt.Sub(now))
-	b.Silence = fmt.Sprintf("no answer within %s (until %s) means no", wording.Duration(left.Round(time.Second)), r.ExpiresAt.Format("15:04:05"))
+	b.Silence = fmt.Sprintf("no answer within %s (until %s) means no", wording.Duration(left.Round(time.Second)), r.ExpiresAt.Format("15:04:05 MST"))
 }
 
 // refusal says what a no to a step means for the others.

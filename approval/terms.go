@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // Terms say who decides about a gate, and by when. The zero Terms are met by one yes of anybody but the author and the
@@ -84,7 +86,7 @@ func (p *Panel) String() string {
 		s = "anybody"
 	}
 	if e := p.Escalation; e != nil {
-		s += fmt.Sprintf("; after %s also %s", e.After, e.To)
+		s += fmt.Sprintf("; after %s also %s", wording.Duration(e.After), e.To)
 	}
 	return s
 }
