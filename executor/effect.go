@@ -213,10 +213,10 @@ func (a *attempt) giveBack(c *care, ok bool) {
 // said is what an error says of itself. Errors are a handler's, so they are not asked under a lock.
 type said struct {
 	transient bool
-	refused   bool    // by the Limits
-	forbidden bool    // by the policy
-	stale     *voided // what was approved has changed
-	obsolete  bool    // it is errObsolete
+	refused   bool        // by the Limits
+	forbidden bool        // by the policy
+	stale     *staleError // what was approved has changed
+	obsolete  bool        // it is errObsolete
 	drift     bool
 	after     time.Duration
 }
@@ -239,7 +239,7 @@ func (a *attempt) settle(err error) (s said) {
 	}
 	_, s.refused = errors.AsType[*limits.Refusal](err)
 	if e, ok := errors.AsType[*staleError](err); ok {
-		s.stale = &e.voided
+		s.stale = e
 	}
 	s.forbidden = errors.Is(err, approval.ErrForbidden)
 	s.drift = errors.Is(err, actions.ErrDrift)

@@ -39,8 +39,7 @@ type finding struct {
 // A voided question is asked anew, and says why.
 type voided struct {
 	why    string
-	rounds int            // how often that happened
-	gate   *approval.Gate // what it asks for now; nil when that is as before
+	rounds int // how often that happened
 }
 
 // mostRounds is how often a question is asked anew. What changes that often is not for people to decide.
@@ -53,6 +52,7 @@ func (r *Run) closeLocked(now time.Duration) {
 	}
 	r.m.closing = false
 	r.nextClose = never
+	r.escalateLocked(now)
 	r.openAsks = slices.DeleteFunc(r.openAsks, func(a *ask) bool {
 		if r.asks[a.step] != a {
 			return true // it was withdrawn
@@ -91,15 +91,11 @@ func (r *Run) needlessLocked(a *ask) string {
 // escalateLocked tells others of requests that nobody has decided for a while.
 func (r *Run) escalateLocked(now time.Duration) {
 	for _, a := range r.openAsks {
-		at, ok := a.tally.EscalatesAt(a.told)
-		if !ok || r.startedAt.Add(now).Before(at) || r.decidedLocked(a) {
-			continue
+		if at, ok := a.tally.EscalatesAt(a.told); ok && !r.startedAt.Add(now).Before(at) && !r.decidedLocked(a) {
+			a.told = at
+			r.applyLocked(fact{kind: factEscalated, step: a.step, at: now})
+			r.updateLocked(a, now)
 		}
-		a.told = at
-		r.applyLocked(fact{kind: factEscalated, step: a.step, at: now})
-		r.updateLocked(a, now)
-		r.m.closing = true
-		r.closeLocked(now)
 	}
 }
 
@@ -130,6 +126,10 @@ func (r *Run) askLocked(now time.Duration) (todo []func()) {
 		delete(r.findings, i)
 		a := r.openLocked(i, now, now+min(r.gateLocked(i).Terms.Wait(), forever), f)
 		d := &detail{Digest: a.req.Digest, Expires: &a.req.ExpiresAt}
+		if len(a.req.Gate.Terms.Panels) > 0 {
+			record := recordOf(a.req.Gate)
+			d.Gate = &record
+		}
 		if f != nil {
 			d.Preview, d.Touches = f.preview, f.touches
 		}
@@ -143,13 +143,21 @@ func (r *Run) askLocked(now time.Duration) (todo []func()) {
 
 // gateLocked is the gate of a step or of the plan, as it is now.
 func (r *Run) gateLocked(i int32) approval.Gate {
+	if g, ok := r.regated[i]; ok {
+		return g
+	}
 	if i == planGate {
 		return r.gates.Plan
 	}
-	if v := r.void[i]; v != nil && v.gate != nil {
-		return *v.gate
-	}
 	return r.gates.Steps[i]
+}
+
+// regate has a gate ask for something else from now on.
+func (r *Run) regate(i int32, g approval.Gate) {
+	if r.regated == nil {
+		r.regated = map[int32]approval.Gate{}
+	}
+	r.regated[i] = g
 }
 
 // looks tells whether anything can be found of a step in advance.
@@ -236,11 +244,9 @@ func (r *Run) openLocked(i int32, asked, expiry time.Duration, f *finding) *ask 
 			a.req.Preview, a.req.Touches = f.preview, f.touches
 			a.req.Digest = basisDigest(a.req.Digest, f.preview)
 		}
-		if v := r.void[i]; v != nil {
+		if v := r.void[i]; v.rounds > 0 {
 			a.req.Key += fmt.Sprintf("/%d", v.rounds+1)
-			if v.why != "" {
-				a.req.Gate.Reasons = append([]string{"it is asked again, because " + v.why}, a.req.Gate.Reasons...)
-			}
+			a.req.Gate.Reasons = append([]string{"it is asked again, because " + v.why}, a.req.Gate.Reasons...)
 		}
 	}
 	a.told = a.req.AskedAt
@@ -476,7 +482,7 @@ func (r *Run) decide(ctx context.Context, step string, d approval.Decision) erro
 		if why != "" {
 			r.mu.Lock()
 			if r.asks[i] == a && !r.decidedLocked(a) {
-				r.voidLocked(i, &voided{why: why}, r.now())
+				r.voidLocked(i, &staleError{why: why}, r.now())
 				r.pokeLocked()
 			}
 			r.unlock()
@@ -504,7 +510,7 @@ func (r *Run) decide(ctx context.Context, step string, d approval.Decision) erro
 func (r *Run) mayDecideLocked(i int32, d approval.Decision) (*ask, error) {
 	a, now := r.asks[i], r.now()
 	switch {
-	case a == nil && r.void[i] != nil:
+	case a == nil && r.void[i].rounds > 0:
 		return nil, fmt.Errorf("%w: %s; it is asked again", approval.ErrDigest, r.void[i].why)
 	case a == nil:
 		return nil, approval.ErrNotAsked
@@ -515,12 +521,13 @@ func (r *Run) mayDecideLocked(i int32, d approval.Decision) (*ask, error) {
 }
 
 // voidLocked has a step asked about anew, because what it was asked about has changed.
-func (r *Run) voidLocked(i int32, v *voided, now time.Duration) {
-	r.keepVoid(i, v)
+func (r *Run) voidLocked(i int32, v *staleError, now time.Duration) {
+	r.keepVoid(i, v.why)
 	d := &detail{Message: v.why}
 	if v.gate != nil {
 		record := recordOf(*v.gate)
 		d.Gate = &record
+		r.regate(i, *v.gate)
 	}
 	if a := r.asks[i]; a != nil {
 		a.tally.Withdraw(v.why, r.startedAt.Add(now))
@@ -532,22 +539,18 @@ func (r *Run) voidLocked(i int32, v *voided, now time.Duration) {
 }
 
 // keepVoid keeps why a question is asked anew, and that it has been.
-func (r *Run) keepVoid(i int32, v *voided) {
-	if before := r.void[i]; before != nil {
-		v.rounds = before.rounds
-		if v.gate == nil {
-			v.gate = before.gate
-		}
-	}
-	v.rounds++
+func (r *Run) keepVoid(i int32, why string) {
 	if r.void == nil {
-		r.void = map[int32]*voided{}
+		r.void = map[int32]voided{}
 	}
-	r.void[i] = v
+	r.void[i] = voided{why, r.void[i].rounds + 1}
 }
 
 // A staleError withholds an effect because what people said yes to is not so any more.
-type staleError struct{ voided }
+type staleError struct {
+	why  string
+	gate *approval.Gate // what it asks for now; nil when that is as before
+}
 
 func (e *staleError) Error() string { return "what was approved has changed: " + e.why }
 
@@ -555,17 +558,14 @@ func (e *staleError) Error() string { return "what was approved has changed: " +
 func (a *attempt) recheck() error {
 	r, i := a.run, a.step
 	r.mu.Lock()
-	ask, gate, rounds := r.asks[i], r.gateLocked(i), 0
-	if v := r.void[i]; v != nil {
-		rounds = v.rounds
-	}
+	ask, gate, rounds := r.asks[i], r.gateLocked(i), r.void[i].rounds
 	again := r.m.steps[i].flags&(unsure|doubted) != 0 // what is found may be what an attempt before this one did
 	r.unlock()
-	stale := func(v voided) error {
+	stale := func(why string, gate *approval.Gate) error {
 		if rounds >= mostRounds {
-			return actions.Permanent(fmt.Errorf("it was asked about %d times, and still changes: %s", rounds+1, v.why))
+			return actions.Permanent(fmt.Errorf("it was asked about %d times, and still changes: %s", rounds+1, why))
 		}
-		return &staleError{v}
+		return &staleError{why, gate}
 	}
 	policy := r.config.Policy
 	if policy.Timed() {
@@ -574,7 +574,7 @@ func (a *attempt) recheck() error {
 			return err
 		}
 		if now.Required && (!gate.Required || !gate.Terms.Cover(now.Terms)) {
-			return stale(voided{why: "the policy asks for more now: " + strings.Join(now.Reasons, "; "), gate: &now})
+			return stale("the policy asks for more now: "+strings.Join(now.Reasons, "; "), &now)
 		}
 	}
 	if h := a.handler(); policy.Bounds() && h.footprinter != nil {
@@ -590,7 +590,7 @@ func (a *attempt) recheck() error {
 		return nil
 	}
 	if why := changed(ask.req.Preview, r.look(a, i).preview); why != "" {
-		return stale(voided{why: why})
+		return stale(why, nil)
 	}
 	return nil
 }

@@ -226,12 +226,12 @@ func (f *fold) take(rec *journal.Record) error {
 		own := *r.asks[step].req
 		own.Receipt, r.asks[step].req = d.Receipt, &own
 	case factVoided:
-		v := &voided{why: d.Message}
 		if d.Gate != nil {
-			v.gate = &approval.Gate{Risk: r.gates.Steps[step].Risk}
-			d.Gate.into(v.gate)
+			g := r.gateLocked(step)
+			d.Gate.into(&g)
+			r.regate(step, g)
 		}
-		r.keepVoid(step, v)
+		r.keepVoid(step, d.Message)
 		r.forgetAskLocked(step)
 	case factAsked:
 		expiry := d.At + r.config.Policy.Wait()
@@ -241,6 +241,11 @@ func (f *fold) take(rec *journal.Record) error {
 		var f *finding
 		if d.Preview != nil || d.Touches != nil {
 			f = &finding{d.Preview, d.Touches}
+		}
+		if d.Gate != nil {
+			g := r.gateLocked(step)
+			g.Terms = d.Gate.Terms
+			r.regate(step, g)
 		}
 		a := r.openLocked(step, d.At, expiry, f)
 		if step != planGate && m.steps[step].flags&doubted != 0 && d.Digest == stepDigest(r.plan, int(step)) { // of an older program

@@ -61,17 +61,18 @@ type Run struct {
 	unguard      context.CancelFunc
 	asks         map[int32]*ask
 	openAsks     []*ask
-	rest         []time.Duration    // by step index: the longest path from it to an end; nil until somebody is asked
-	findings     map[int32]*finding // of steps that are about to be asked about
-	void         map[int32]*voided  // of steps that are asked about anew
-	live         int                // workers that have not been abandoned
-	asking       int                // calls of the approver that have not ended
-	leaked       bool               // a goroutine was abandoned
-	awake        bool               // the supervisor will look before it waits
-	timerAt      time.Duration      // when the supervisor wakes by itself
-	nextKill     time.Duration      // no running attempt has an earlier killAt
-	nextClose    time.Duration      // no open ask expires earlier
-	giveUp       time.Duration      // when calls of the approver that outlive the run are abandoned
+	rest         []time.Duration         // by step index: the longest path from it to an end; nil until somebody is asked
+	findings     map[int32]*finding      // of steps that are about to be asked about
+	void         map[int32]voided        // of steps that are asked about anew
+	regated      map[int32]approval.Gate // gates that ask for something else than when the run began
+	live         int                     // workers that have not been abandoned
+	asking       int                     // calls of the approver that have not ended
+	leaked       bool                    // a goroutine was abandoned
+	awake        bool                    // the supervisor will look before it waits
+	timerAt      time.Duration           // when the supervisor wakes by itself
+	nextKill     time.Duration           // no running attempt has an earlier killAt
+	nextClose    time.Duration           // no open ask expires earlier
+	giveUp       time.Duration           // when calls of the approver that outlive the run are abandoned
 	why          halts
 	startTelling bool          // to be done by unlock
 	parked       chan struct{} // closed while the run is parked

@@ -94,7 +94,6 @@ func (r *Run) turn() turn {
 
 	var t turn
 	t.helper = r.helperLocked()
-	r.escalateLocked(now)
 	t.asks = r.askLocked(now)
 	r.publishLocked()
 	over := r.m.finished() && r.live == 0 && r.probing == 0

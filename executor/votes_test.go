@@ -404,3 +404,23 @@ func TestThreeDaysOfWaitingAreNoTime(t *testing.T) {
 		require.Equal(t, "succeeded: a=succeeded@259200-259205", outcome(report))
 	})
 }
+
+func TestWhetherAStepRunsAgainIsForThePanelOfThePolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, j := &desk{}, journal.NewMemory()
+		config := executor.Config{Handlers: handle(expected), Policy: panel(1, "ann"), Approver: d, Journal: j}
+		p := plan(t, "a fix(x) ~1m")
+		for range 2 { // the second one asks, for nobody knows whether the effect of the first was sent
+			ctx, cancel := context.WithCancel(t.Context())
+			run, err := newExecutor(t, config).Start(ctx, p, executor.RunOptions{ID: "r"})
+			require.NoError(t, err)
+			time.Sleep(10 * time.Second)
+			cancel()
+			<-run.Done()
+		}
+		require.Equal(t, "r/a/unknown", d.last().Key)
+		elsewhere := newExecutor(t, executor.Config{Handlers: handle(expected), Journal: j})
+		require.ErrorIs(t, elsewhere.Decide(t.Context(), "r", "a", by("mallory", d.last())), approval.ErrNotApprover)
+		require.NoError(t, elsewhere.Decide(t.Context(), "r", "a", by("ann", d.last())))
+	})
+}
