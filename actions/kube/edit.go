@@ -187,7 +187,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		want := e.verb.want(req, predicted)
 		before := object(predicted).now(want)
 		req.World().Predict(req.Target, merged(predicted, want))
-		return &actions.Preview{Verdict: actions.Simulated, Change: e.describe(before, want)}, nil
+		return &actions.Preview{Verdict: actions.Simulated, Change: e.describe(before, want), Basis: e.basis(predicted, before)}, nil
 	}
 	var p *actions.Preview
 	err := patiently(ctx, func() error { // controllers write the object's status all the time
@@ -206,7 +206,8 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 			return e.explain(err, "patch", req)
 		}
 		req.World().Predict(req.Target, after)
-		p = &actions.Preview{Verdict: actions.Verified, Change: e.describe(live.now(want), after.now(want))}
+		before := live.now(want)
+		p = &actions.Preview{Verdict: actions.Verified, Change: e.describe(before, after.now(want)), Basis: e.basis(live, before)}
 		if owner := gitOwner(live); owner != "" {
 			p.Change = append(p.Change, "warning: "+owner+" writes it from git, and may change it back")
 		}
