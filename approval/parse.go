@@ -55,7 +55,7 @@ func ParsePolicy(data []byte, compile ...Compiler) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("approval: policy: %w", err)
 	}
-	r := policyReader{lines: map[string]int{}, compilers: compile}
+	r := policyReader{lines: map[string]int{}, compilers: compile, source: strings.Split(string(data), "\n")}
 	root := document.Content[0]
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		r.fail(max(root.Line, second.Line), "there is a second document; a policy is one")
@@ -64,7 +64,7 @@ func ParsePolicy(data []byte, compile ...Compiler) (*Policy, error) {
 	if len(r.faults) == 0 {
 		// What a rule says only makes sense of values that could be read.
 		r.into.check(func(field, format string, args ...any) {
-			r.fail(r.lines[field], "%s: %s", field, fmt.Sprintf(format, args...))
+			r.fail(r.line(field), "%s: %s", field, fmt.Sprintf(format, args...))
 		})
 	}
 	if len(r.faults) > 0 {
@@ -95,6 +95,32 @@ func says(n *yaml.Node) string {
 	return strconv.Quote(n.Value)
 }
 
+// Compile reads the conditions of rules that have a text and nothing else, such as those of a policy that was kept as JSON.
+// ParsePolicy has done so.
+func (p *Policy) Compile(compile Compiler) error {
+	if p == nil {
+		return nil
+	}
+	var errs []error
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		if r.When == "" || r.Condition != nil {
+			continue
+		}
+		c, err := compile(r.When, r.Plan)
+		if at, ok := err.(positioned); ok {
+			line, column := at.Position()
+			err = fmt.Errorf("line %d, character %d: %w", line, column, err)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("approval: policy: rule %q: %w", r.Name, err))
+			continue
+		}
+		r.Condition = c
+	}
+	return errors.Join(errs...)
+}
+
 // A Compiler reads a rule's condition. plan tells that the rule is about the plan as a whole, so that there is no step. An
 // error that has a method Position() (line, column int), from 1 within the text, is shown where it is.
 type Compiler func(when string, plan bool) (Condition, error)
@@ -108,12 +134,27 @@ type fault struct {
 type policyReader struct {
 	into      Policy
 	compilers []Compiler
+	source    []string // the lines of the file
 	lines     map[string]int
 	faults    []fault
 }
 
 func (r *policyReader) fail(line int, format string, args ...any) {
 	r.faults = append(r.faults, fault{line, fmt.Sprintf(format, args...)})
+}
+
+// line is that of a field, or of the object that lacks it.
+func (r *policyReader) line(field string) int {
+	for {
+		if line, ok := r.lines[field]; ok {
+			return line
+		}
+		dot := strings.LastIndexByte(field, '.')
+		if dot < 0 {
+			return 1
+		}
+		field = field[:dot]
+	}
 }
 
 // fields calls read for each field of an object; read returns false for a field that it does not know.
@@ -315,7 +356,7 @@ func (r *policyReader) yes(field string, n *yaml.Node) bool {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
 		r.fail(n.Line, "%s is %s; it must be true or false", field, says(n))
 	}
-	return n.Value == "true"
+	return strings.EqualFold(n.Value, "true")
 }
 
 func (r *policyReader) freeze(path string, n *yaml.Node) (f Freeze) {
@@ -428,13 +469,10 @@ func (r *policyReader) condition(field string, n *yaml.Node, plan bool) Conditio
 		return c
 	}
 	line := n.Line
-	if at, ok := err.(interface{ Position() (line, column int) }); ok {
-		l, column := at.Position()
-		if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			line++ // the text begins below its mark
-		}
-		line += l - 1
-		err = fmt.Errorf("character %d: %w", column, err)
+	if at, ok := err.(positioned); ok {
+		var character int
+		line, character = place(r.source, n, at)
+		err = fmt.Errorf("character %d: %w", character, err)
 	}
 	r.fail(line, "%s: %v", field, err)
 	return nil

@@ -204,7 +204,7 @@ func (p *Policy) apply(s *Subject, gate *Gate) (raised string, forbidden refusal
 		if named {
 			gate.Terms.Panels = append(gate.Terms.Panels, panel)
 		}
-		if r.Require || named {
+		if r.Require || named || r.Quorum == 1 {
 			if named {
 				reason += ": it takes " + panel.String()
 			}

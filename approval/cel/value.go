@@ -29,7 +29,9 @@ func (r risk) Equal(other ref.Val) ref.Val { return types.Bool(other == ref.Val(
 func (r risk) Type() ref.Type              { return riskType }
 func (r risk) Value() any                  { return r }
 
-func (r risk) ConvertToNative(t reflect.Type) (any, error) { return nil, unconvertible(riskType, t.String()) }
+func (r risk) ConvertToNative(t reflect.Type) (any, error) {
+	return nil, unconvertible(riskType, t.String())
+}
 
 func (r risk) ConvertToType(t ref.Type) ref.Val {
 	if t == types.StringType {
@@ -48,7 +50,9 @@ func (o object) Equal(other ref.Val) ref.Val { return types.Bool(other == ref.Va
 func (o object) Type() ref.Type              { return o.typ }
 func (o object) Value() any                  { return o }
 
-func (o object) ConvertToNative(t reflect.Type) (any, error) { return nil, unconvertible(o.typ, t.String()) }
+func (o object) ConvertToNative(t reflect.Type) (any, error) {
+	return nil, unconvertible(o.typ, t.String())
+}
 func (o object) ConvertToType(t ref.Type) ref.Val {
 	return types.WrapErr(unconvertible(o.typ, t.TypeName()))
 }
