@@ -34,9 +34,6 @@ func (r risk) ConvertToNative(t reflect.Type) (any, error) {
 }
 
 func (r risk) ConvertToType(t ref.Type) ref.Val {
-	if t == types.StringType {
-		return types.String(schema.Risk(r).String())
-	}
 	return types.WrapErr(unconvertible(riskType, t.TypeName()))
 }
 
