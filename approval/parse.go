@@ -95,32 +95,6 @@ func says(n *yaml.Node) string {
 	return strconv.Quote(n.Value)
 }
 
-// Compile reads the conditions of rules that have a text and nothing else, such as those of a policy that was kept as JSON.
-// ParsePolicy has done so.
-func (p *Policy) Compile(compile Compiler) error {
-	if p == nil {
-		return nil
-	}
-	var errs []error
-	for i := range p.Rules {
-		r := &p.Rules[i]
-		if r.When == "" || r.Condition != nil {
-			continue
-		}
-		c, err := compile(r.When, r.Plan)
-		if at, ok := err.(positioned); ok {
-			line, column := at.Position()
-			err = fmt.Errorf("line %d, character %d: %w", line, column, err)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("approval: policy: rule %q: %w", r.Name, err))
-			continue
-		}
-		r.Condition = c
-	}
-	return errors.Join(errs...)
-}
-
 // A Compiler reads a rule's condition. plan tells that the rule is about the plan as a whole, so that there is no step. An
 // error that has a method Position() (line, column int), from 1 within the text, is shown where it is.
 type Compiler func(when string, plan bool) (Condition, error)

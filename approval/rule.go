@@ -189,6 +189,7 @@ func (p *Policy) apply(s *Subject, gate *Gate) (raised string, forbidden refusal
 				continue
 			}
 		}
+		gate.Rules = append(gate.Rules, r.Name)
 		if r.Forbid != "" {
 			forbidden = append(forbidden, reason+": "+r.Forbid)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor"
 	"github.com/remedykit/remedy/schema"
@@ -237,20 +238,45 @@ func (a *app) writePlan(l *loaded, facts [][]string) {
 
 func (l *loaded) gateLines() []string {
 	var lines []string
-	add := func(who string, reasons []string) {
-		for _, r := range reasons {
+	add := func(who string, g *approval.Gate) {
+		if !g.Required {
+			return
+		}
+		for _, r := range g.Reasons {
 			lines = append(lines, fmt.Sprintf("%s: %s", who, printable(r)))
 		}
-	}
-	if l.gates.Plan.Required {
-		add("the whole plan", l.gates.Plan.Reasons)
-	}
-	for i, g := range l.gates.Steps {
-		if g.Required {
-			add(title(l.plan.Step(i)), g.Reasons)
+		if terms := termsWords(g.Terms); terms != "" {
+			lines = append(lines, fmt.Sprintf("%s: %s", who, printable(terms)))
 		}
 	}
+	add("the whole plan", &l.gates.Plan)
+	for i := range l.gates.Steps {
+		add(title(l.plan.Step(i)), &l.gates.Steps[i])
+	}
 	return lines
+}
+
+// termsWords says who decides and by when; "" when that is anybody, within the time that is usual.
+func termsWords(t approval.Terms) string {
+	var parts []string
+	for i := range t.Panels {
+		p := t.Panels[i].String()
+		if rule := t.Panels[i].Rule; rule != "" {
+			p += " (rule " + rule + ")"
+		}
+		parts = append(parts, p)
+	}
+	words := strings.Join(parts, ", and ")
+	if words != "" {
+		words = "decided by " + words
+	}
+	if t.Timeout > 0 && t.Timeout != approval.DefaultTimeout {
+		if words != "" {
+			words += "; "
+		}
+		words += "no answer within " + short(t.Timeout) + " is a no"
+	}
+	return words
 }
 
 // undoWords says of each step whether it can be undone; "-" where there is nothing to undo.
