@@ -15,8 +15,8 @@ type misfit struct{ line, column int }
 func (m misfit) Error() string                { return "misfit" }
 func (m misfit) Position() (line, column int) { return m.line, m.column }
 
-// at is a compiler that finds fault with one place of every condition.
-func at(line, column int) approval.Compiler {
+// faultAt is a compiler that finds fault with one place of every condition.
+func faultAt(line, column int) approval.Compiler {
 	return func(string, bool) (approval.Condition, error) { return nil, misfit{line, column} }
 }
 
@@ -43,7 +43,7 @@ func TestAFaultOfAConditionIsShownWhereItStandsInTheFile(t *testing.T) {
 		"the same words in a line": {"when: >\n      one\n      one\n      one", 1, 9, "line 6: rules[0].when: character 1: misfit"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := approval.ParsePolicy([]byte("rules:\n  - name: x\n    "+c.when+"\n    require: true\n"), at(c.line, c.column))
+			_, err := approval.ParsePolicy([]byte("rules:\n  - name: x\n    "+c.when+"\n    require: true\n"), faultAt(c.line, c.column))
 			require.EqualError(t, err, "approval: policy: "+c.want)
 		})
 	}
@@ -95,8 +95,8 @@ func TestConditionsThatWereReadBackCanBeCompiled(t *testing.T) {
 	require.Equal(t, []string{"rule text"}, gates(t, p, plan(t, look()), given(1)).Plan.Reasons)
 
 	p.Rules[0].Condition = nil
-	require.EqualError(t, p.Compile(at(2, 3)), "approval: rule text: misfit")
-	require.NoError(t, (*approval.Policy)(nil).Compile(at(1, 1)))
+	require.EqualError(t, p.Compile(faultAt(2, 3)), "approval: rule text: misfit")
+	require.NoError(t, (*approval.Policy)(nil).Compile(faultAt(1, 1)))
 }
 
 func TestAGateNamesTheRulesBehindIt(t *testing.T) {

@@ -256,27 +256,18 @@ func (l *loaded) gateLines() []string {
 	return lines
 }
 
-// termsWords says who decides and by when; "" when that is anybody, within the time that is usual.
+// termsWords says what the reasons do not: who decides at every gate of the policy, and by when where that is not usual.
 func termsWords(t approval.Terms) string {
 	var parts []string
 	for i := range t.Panels {
-		p := t.Panels[i].String()
-		if rule := t.Panels[i].Rule; rule != "" {
-			p += " (rule " + rule + ")"
+		if t.Panels[i].Rule == "" {
+			parts = append(parts, "the policy takes "+t.Panels[i].String())
 		}
-		parts = append(parts, p)
-	}
-	words := strings.Join(parts, ", and ")
-	if words != "" {
-		words = "decided by " + words
 	}
 	if t.Timeout > 0 && t.Timeout != approval.DefaultTimeout {
-		if words != "" {
-			words += "; "
-		}
-		words += "no answer within " + short(t.Timeout) + " is a no"
+		parts = append(parts, "no answer within "+short(t.Timeout)+" is a no")
 	}
-	return words
+	return strings.Join(parts, "; ")
 }
 
 // undoWords says of each step whether it can be undone; "-" where there is nothing to undo.

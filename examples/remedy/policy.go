@@ -197,7 +197,7 @@ func (a *app) tryCase(ctx context.Context, dir, policy string, c *policyCase) ([
 			return nil, fmt.Errorf("the plan has no step %q", id)
 		}
 	}
-	gates, err := r.policy.Gates(plan, c.confidence(), cmp.Or(c.At, usualMoment))
+	gates, err := r.policy.Gates(plan, c.confidence(), cmp.Or(c.At.is, usualMoment))
 	if err != nil {
 		return c.Expect.refusal(err.Error()), nil
 	}
@@ -245,8 +245,8 @@ func (e *stepExpectation) differences(policy *approval.Policy, g *approval.Gate)
 	if e.Gate != "" {
 		compare("gate", e.Gate, gateWord(g.Required))
 	}
-	if e.Risk != schema.RiskUnset {
-		compare("risk", e.Risk.String(), g.Risk.String())
+	if e.Risk.is != schema.RiskUnset {
+		compare("risk", e.Risk.is.String(), g.Risk.String())
 	}
 	if e.Reason != "" && !slices.ContainsFunc(g.Reasons, func(r string) bool { return strings.Contains(r, e.Reason) }) {
 		compare("reason", e.Reason, strings.Join(g.Reasons, "; "))
@@ -260,12 +260,12 @@ func (e *stepExpectation) differences(policy *approval.Policy, g *approval.Gate)
 	if e.Approvers != nil {
 		compare("approvers", listed(withMembers(policy, e.Approvers)), listed(approvers(g)))
 	}
-	if e.Timeout > 0 {
+	if e.Timeout.is > 0 {
 		got := "-"
 		if g.Required {
 			got = short(g.Terms.Wait())
 		}
-		compare("timeout", short(time.Duration(e.Timeout)), got)
+		compare("timeout", short(e.Timeout.is), got)
 	}
 	return all
 }

@@ -25,13 +25,13 @@ type policyCases struct {
 type policyCase struct {
 	Name string `yaml:"name"`
 	// Plan is the name of a file, or a document.
-	Plan               yaml.Node   `yaml:"plan"`
-	Namespace          string      `yaml:"namespace"`
-	Overlay            string      `yaml:"overlay"`
-	Confidence         *float64    `yaml:"confidence"`
-	AllowLowConfidence bool        `yaml:"allowLowConfidence"`
-	At                 time.Time   `yaml:"at"`
-	Expect             expectation `yaml:"expect"`
+	Plan               yaml.Node       `yaml:"plan"`
+	Namespace          string          `yaml:"namespace"`
+	Overlay            string          `yaml:"overlay"`
+	Confidence         *float64        `yaml:"confidence"`
+	AllowLowConfidence bool            `yaml:"allowLowConfidence"`
+	At                 word[time.Time] `yaml:"at"`
+	Expect             expectation     `yaml:"expect"`
 
 	line   int
 	file   string // of the plan
@@ -53,24 +53,30 @@ type expectation struct {
 }
 
 type stepExpectation struct {
-	Gate      string      `yaml:"gate"`
-	Risk      schema.Risk `yaml:"risk"`
-	Reason    string      `yaml:"reason"`
-	Rules     []string    `yaml:"rules"`
-	Quorum    int         `yaml:"quorum"`
-	Approvers []string    `yaml:"approvers"`
-	Timeout   wait        `yaml:"timeout"`
+	Gate      string              `yaml:"gate"`
+	Risk      word[schema.Risk]   `yaml:"risk"`
+	Reason    string              `yaml:"reason"`
+	Rules     []string            `yaml:"rules"`
+	Quorum    int                 `yaml:"quorum"`
+	Approvers []string            `yaml:"approvers"`
+	Timeout   word[time.Duration] `yaml:"timeout"`
 }
 
-// A wait is a duration as policies write it.
-type wait time.Duration
+// A word is a value that is written as one, read with its line.
+type word[T any] struct{ is T }
 
-func (w *wait) UnmarshalYAML(n *yaml.Node) error {
-	d, err := schema.ParseDuration(n.Value)
+func (w *word[T]) UnmarshalYAML(n *yaml.Node) (err error) {
+	switch v := any(&w.is).(type) {
+	case *time.Time:
+		*v, err = time.Parse(time.RFC3339, n.Value)
+	case *time.Duration:
+		*v, err = schema.ParseDuration(n.Value)
+	case *schema.Risk:
+		*v, err = schema.ParseRisk(n.Value)
+	}
 	if err != nil {
 		return fmt.Errorf("line %d: %w", n.Line, err)
 	}
-	*w = wait(d)
 	return nil
 }
 
@@ -144,7 +150,7 @@ func (c *policyCase) check() error {
 		if err := isGate("steps."+id+".gate", s.Gate); err != nil {
 			return err
 		}
-		if s.Gate == "" && s.Risk == schema.RiskUnset && s.Reason == "" && s.Rules == nil && s.Quorum == 0 && s.Approvers == nil && s.Timeout == 0 {
+		if s.Gate == "" && s.Risk.is == schema.RiskUnset && s.Reason == "" && s.Rules == nil && s.Quorum == 0 && s.Approvers == nil && s.Timeout.is == 0 {
 			return fmt.Errorf("steps.%s expects nothing", id)
 		}
 	}
