@@ -19,6 +19,8 @@ type Gate struct {
 	Risk schema.Risk
 	// Reasons say why a person is asked, one line each, and name the rule behind it; empty when none is.
 	Reasons []string
+	// Rules are the names of the policy's rules whose condition is met, in the order of the policy, also where no person is asked.
+	Rules []string
 	// Terms say who decides, and by when.
 	Terms Terms
 }

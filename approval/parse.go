@@ -55,7 +55,7 @@ func ParsePolicy(data []byte, compile ...Compiler) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("approval: policy: %w", err)
 	}
-	r := policyReader{lines: map[string]int{}, compilers: compile}
+	r := policyReader{lines: map[string]int{}, compilers: compile, source: strings.Split(string(data), "\n")}
 	root := document.Content[0]
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		r.fail(max(root.Line, second.Line), "there is a second document; a policy is one")
@@ -64,7 +64,7 @@ func ParsePolicy(data []byte, compile ...Compiler) (*Policy, error) {
 	if len(r.faults) == 0 {
 		// What a rule says only makes sense of values that could be read.
 		r.into.check(func(field, format string, args ...any) {
-			r.fail(r.lines[field], "%s: %s", field, fmt.Sprintf(format, args...))
+			r.fail(r.line(field), "%s: %s", field, fmt.Sprintf(format, args...))
 		})
 	}
 	if len(r.faults) > 0 {
@@ -108,12 +108,27 @@ type fault struct {
 type policyReader struct {
 	into      Policy
 	compilers []Compiler
+	source    []string // the lines of the file
 	lines     map[string]int
 	faults    []fault
 }
 
 func (r *policyReader) fail(line int, format string, args ...any) {
 	r.faults = append(r.faults, fault{line, fmt.Sprintf(format, args...)})
+}
+
+// line is that of a field, or of the object that lacks it.
+func (r *policyReader) line(field string) int {
+	for {
+		if line, ok := r.lines[field]; ok {
+			return line
+		}
+		dot := strings.LastIndexByte(field, '.')
+		if dot < 0 {
+			return 1
+		}
+		field = field[:dot]
+	}
 }
 
 // fields calls read for each field of an object; read returns false for a field that it does not know.
@@ -315,7 +330,7 @@ func (r *policyReader) yes(field string, n *yaml.Node) bool {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
 		r.fail(n.Line, "%s is %s; it must be true or false", field, says(n))
 	}
-	return n.Value == "true"
+	return strings.EqualFold(n.Value, "true")
 }
 
 func (r *policyReader) freeze(path string, n *yaml.Node) (f Freeze) {
@@ -428,13 +443,10 @@ func (r *policyReader) condition(field string, n *yaml.Node, plan bool) Conditio
 		return c
 	}
 	line := n.Line
-	if at, ok := err.(interface{ Position() (line, column int) }); ok {
-		l, column := at.Position()
-		if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			line++ // the text begins below its mark
-		}
-		line += l - 1
-		err = fmt.Errorf("character %d: %w", column, err)
+	if at, ok := err.(positioned); ok {
+		var character int
+		line, character = place(r.source, n, at)
+		err = fmt.Errorf("character %d: %w", character, err)
 	}
 	r.fail(line, "%s: %v", field, err)
 	return nil

@@ -159,7 +159,7 @@ func (p *Policy) checkRule(r *Rule, field string, report func(field, format stri
 		report(field+".name", "%q is not a name of up to 63 printable characters", r.Name)
 	}
 	if r.When != "" && r.Condition == nil {
-		report(field+".when", "nobody has read the condition: use ParsePolicy of approval/cel, or set Condition")
+		report(field+".when", "nobody has read the condition: use ParsePolicy of approval/cel, or Policy.Compile, or set Condition")
 	}
 	if r.Risk > schema.RiskCritical {
 		report(field+".risk", "%d is no risk", r.Risk)

@@ -189,6 +189,7 @@ func (p *Policy) apply(s *Subject, gate *Gate) (raised string, forbidden refusal
 				continue
 			}
 		}
+		gate.Rules = append(gate.Rules, r.Name)
 		if r.Forbid != "" {
 			forbidden = append(forbidden, reason+": "+r.Forbid)
 		}
@@ -204,7 +205,7 @@ func (p *Policy) apply(s *Subject, gate *Gate) (raised string, forbidden refusal
 		if named {
 			gate.Terms.Panels = append(gate.Terms.Panels, panel)
 		}
-		if r.Require || named {
+		if r.Require || named || r.Quorum == 1 {
 			if named {
 				reason += ": it takes " + panel.String()
 			}

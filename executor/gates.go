@@ -24,7 +24,8 @@ type ask struct {
 	ctx    context.Context // of the Approver
 	cancel context.CancelFunc
 	tally  *approval.Tally
-	told   time.Time // until when escalations have been told
+	told   time.Time     // until when escalations have been told
+	shows  chan struct{} // closed when the last of its updates has been shown; nil before the first
 	by     string
 	reason string
 	shown  approval.State // what an Updater was last told of its end
@@ -428,8 +429,13 @@ func (r *Run) updateLocked(a *ask, now time.Duration) {
 	}
 	a.shown = s.State
 	r.asking++
-	req := a.req
+	req, before, done := a.req, a.shows, make(chan struct{})
+	a.shows = done
 	r.group.Go(func() error {
+		defer close(done)
+		if before != nil {
+			<-before // in the order in which it happened
+		}
 		err := r.update(u, req, s)
 		r.mu.Lock()
 		if r.asking > 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor/journal"
+	"github.com/remedykit/remedy/schema"
 )
 
 // format is the version of the records that this code writes. It reads all from 1 on.
@@ -40,14 +41,18 @@ type beginning struct {
 type gateRecord struct {
 	Required bool           `json:"required,omitempty"`
 	Reasons  []string       `json:"reasons,omitempty"`
+	Risk     schema.Risk    `json:"risk,omitempty"`
+	Rules    []string       `json:"rules,omitempty"`
 	Terms    approval.Terms `json:"terms,omitzero"`
 }
 
-func recordOf(g approval.Gate) gateRecord { return gateRecord{g.Required, g.Reasons, g.Terms} }
+func recordOf(g approval.Gate) gateRecord {
+	return gateRecord{g.Required, g.Reasons, g.Risk, g.Rules, g.Terms}
+}
 
 // into makes a gate what it was.
 func (r gateRecord) into(g *approval.Gate) {
-	g.Required, g.Reasons, g.Terms = r.Required, r.Reasons, r.Terms
+	g.Required, g.Reasons, g.Risk, g.Rules, g.Terms = r.Required, r.Reasons, max(g.Risk, r.Risk), r.Rules, r.Terms
 }
 
 func (r *Run) beginning() (*beginning, error) {
@@ -119,7 +124,7 @@ func (b *beginning) gatesOf(plan *dag.Plan, now *approval.Gates, records []journ
 		if !g.Steps[i].Required {
 			g.Steps[i].Terms = now.Steps[i].Terms // should a person be asked after all
 		}
-		g.Plan.Risk, g.Steps[i].Risk = now.Plan.Risk, now.Steps[i].Risk
+		g.Plan.Risk, g.Steps[i].Risk = max(g.Plan.Risk, now.Plan.Risk), max(g.Steps[i].Risk, now.Steps[i].Risk)
 		if now.Steps[i].Required && !g.Steps[i].Required && !beganAt[s.ID()] {
 			g.Steps[i] = now.Steps[i]
 		}

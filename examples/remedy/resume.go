@@ -12,6 +12,7 @@ import (
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/actions/simulated"
 	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/approval/cel"
 	"github.com/remedykit/remedy/executor"
 )
 
@@ -63,6 +64,9 @@ func (a *app) goOn(cmd *cobra.Command, f *conductFlags, run string,
 	}
 	h, err := f.history(cmd.Context(), run)
 	if err != nil {
+		return err
+	}
+	if err := h.Policy.Compile(cel.Compile); err != nil {
 		return err
 	}
 	if err := a.connect(cmd.Context(), f, &config); err != nil {
