@@ -216,8 +216,7 @@ func sentence(s string) string {
 	if s = strings.TrimSpace(shown(s)); s == "" {
 		return ""
 	}
-	first, size := utf8.DecodeRuneInString(s)
-	return strings.ToUpper(string(first)) + s[size:] + "."
+	return upper(strings.TrimSuffix(s, ".")) + "."
 }
 
 // runOf is the run that a request is about.

@@ -112,7 +112,7 @@ func (c *Channel) list(w http.ResponseWriter, r *http.Request) {
 	for i := range entries {
 		e := &entries[i]
 		line := row{
-			Run: shown(e.req.Run), Subject: e.req.Subject(), Risk: e.req.Gate.Risk.String(), Page: c.pagePath(p, e.req.Run, e.req.Key),
+			Run: shown(e.req.Run), Subject: upper(e.req.Subject()), Risk: e.req.Gate.Risk.String(), Page: c.pagePath(p, e.req.Run, e.req.Key),
 			Left: leftOf(e.req, now), Votes: len(e.standing.Votes),
 		}
 		if e.req.Step != nil && e.req.Step.Target().Name != "" {
@@ -175,7 +175,7 @@ func (c *Channel) show(w http.ResponseWriter, r *http.Request, p person, run, ke
 	data.Class, data.Status = data.Status, words(data.Status)
 	if e != nil {
 		data.Question = c.question(p, e, now)
-		data.Title = e.req.Subject() + " · " + data.Title
+		data.Title = data.Question.Subject + " · " + data.Title
 		if data.Question.Open {
 			data.Status, data.Class = "waits for approval", "waitingApproval"
 		}
@@ -183,7 +183,7 @@ func (c *Channel) show(w http.ResponseWriter, r *http.Request, p person, run, ke
 	for i := range v.entries {
 		o := &v.entries[i]
 		if e != nil && o.req.Key != e.req.Key && o.standing.State == approval.Open && p.link == nil {
-			data.Others = append(data.Others, row{Subject: o.req.Subject(), Page: c.pagePath(p, run, o.req.Key), Left: leftOf(o.req, now)})
+			data.Others = append(data.Others, row{Subject: upper(o.req.Subject()), Page: c.pagePath(p, run, o.req.Key), Left: leftOf(o.req, now)})
 		}
 	}
 	if plan := v.plan(report); plan != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/internal/wording"
@@ -14,8 +15,8 @@ import (
 
 // A question is a request as a page shows it.
 type question struct {
-	Subject, Heading string
-	Facts            []approval.Fact
+	Subject   string
+	Facts            []fact
 	Diff             []diffLine
 	DryRun           string
 	Takes, Yes       []string // who decides, who said yes
@@ -37,6 +38,12 @@ type question struct {
 	MostReason                 int
 }
 
+// A fact is one thing that is known; Grave ones are to be noticed.
+type fact struct {
+	approval.Fact
+	Grave bool
+}
+
 // A diffLine is a line of what would change; Kind is "add", "del" or "".
 type diffLine struct{ Kind, Text string }
 
@@ -46,7 +53,7 @@ func (c *Channel) question(p person, e *entry, now time.Time) *question {
 	s := stands.now
 	b := e.req.Brief(s, now)
 	q := &question{
-		Subject: b.Subject, Heading: b.Heading, OnYes: b.Yes, OnNo: b.No, OnSilence: b.Silence, Left: leftOf(e.req, now),
+		Subject: upper(b.Subject), OnYes: b.Yes, OnNo: b.No, OnSilence: b.Silence, Left: leftOf(e.req, now),
 		Open: s.State == approval.Open, Outcome: s.State.String(), Escalated: s.Escalated, Missing: shown(s.Missing),
 		Action: c.root(p, e.req.Run) + "/decision", Key: e.req.Key, Digest: e.req.Digest, MostReason: mostReason,
 	}
@@ -57,14 +64,14 @@ func (c *Channel) question(p person, e *entry, now time.Time) *question {
 				q.Diff = append(q.Diff, diffLine{diffKind(line), line})
 			}
 		case "Dry run":
-			q.DryRun = strings.Join(f.Lines, " ")
+			q.DryRun = sentence(strings.Join(f.Lines, " "))
 		case "It takes":
 			q.Takes = f.Lines
 		case "Yes so far":
 			q.Yes = f.Lines
 		case "Still needed":
 		default:
-			q.Facts = append(q.Facts, f)
+			q.Facts = append(q.Facts, fact{f, f.Label == "Warning" || f.Label == "No way back"})
 		}
 	}
 	if !q.Open {
@@ -178,6 +185,12 @@ func diffKind(line string) string {
 		return "del"
 	}
 	return ""
+}
+
+// upper makes the first letter a capital.
+func upper(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[size:]
 }
 
 // mostShown is how many characters of a text are shown.
