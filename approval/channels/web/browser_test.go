@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
@@ -77,6 +78,11 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 // says waits until a part of the page says something.
 func says(selector, want string) chromedp.Action[chromedp.Void] {
 	return chromedp.Poll[chromedp.Void](fmt.Sprintf(`(document.querySelector(%q)?.innerText ?? "").includes(%q)`, selector, want), chromedp.WithPollingTimeout(20*time.Second))
+}
+
+// early runs a script in every page before the page's own.
+func early(script string) chromedp.Action[chromedp.Void] {
+	return command(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 }
 
 // violations are what axe-core finds wrong with the page, a line each.

@@ -15,16 +15,16 @@ import (
 
 // A question is a request as a page shows it.
 type question struct {
-	Subject   string
-	Facts            []fact
-	Diff             []diffLine
-	DryRun           string
-	Takes, Yes       []string // who decides, who said yes
-	Missing          string
-	OnYes, OnNo      string
-	OnSilence        string
-	Left             left
-	Escalated        bool
+	Subject     string
+	Facts       []fact
+	Diff        []diffLine
+	DryRun      string
+	Takes, Yes  []string // who decides, who said yes
+	Missing     string
+	OnYes, OnNo string
+	OnSilence   string
+	Left        left
+	Escalated   bool
 
 	Open bool
 	// Closing says how it ended; Outcome is the state's name.
