@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,6 +84,28 @@ func says(selector, want string) chromedp.Action[chromedp.Void] {
 // early runs a script in every page before the page's own.
 func early(script string) chromedp.Action[chromedp.Void] {
 	return command(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+}
+
+// frames are what the pages within a page hold.
+func frames(t *testing.T, ctx context.Context) (all string) {
+	t.Helper()
+	do(t, ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		tree, err := cdp.Call(ctx, t, page.GetFrameTree, cdp.Empty{})
+		if err != nil {
+			return err
+		}
+		for _, f := range tree.FrameTree.ChildFrames {
+			all += f.Frame.URL + " " + f.Frame.UnreachableURL + "\n"
+		}
+		return nil
+	}))
+	return all
+}
+
+// jsonText writes a text as JSON does.
+func jsonText(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b)
 }
 
 // violations are what axe-core finds wrong with the page, a line each.
