@@ -171,6 +171,13 @@ func (s *site) startWith(plan *dag.Plan, o executor.RunOptions) (*executor.Run, 
 	return run, report.Waiting()[0]
 }
 
+// stoppable has the runs that start from then on end as when their process dies, and returns what ends them.
+func (s *site) stoppable() (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.ctx = ctx
+	return cancel
+}
+
 // A browser is a client that keeps cookies and does as a person does, without a script.
 type browser struct {
 	t    testing.TB
