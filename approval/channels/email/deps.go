@@ -1,2 +1,0 @@
-package email
-import (_ "github.com/slack-go/slack"; _ "github.com/wneessen/go-mail")
