@@ -118,6 +118,7 @@ type question struct {
 	sending sync.Mutex // held while mails about it go out, so that they do so in order
 	sent    map[string]bool
 	asked   []string // identities that have the question
+	perhaps []string // identities that may have it: sending it was cut short
 	began   bool     // this process has begun to ask, or knows from a receipt who was asked
 	known   bool     // all have been asked whom Approve is to ask
 
@@ -203,14 +204,21 @@ func (q *question) remember(receipt string) {
 	}
 	q.began, q.known = true, true
 	for _, name := range asked {
-		q.add(name)
+		q.asked = with(q.asked, name)
 	}
 }
 
-func (q *question) add(name string) {
-	if !slices.ContainsFunc(q.asked, func(n string) bool { return normal(n) == normal(name) }) {
-		q.asked = append(q.asked, name)
+// has tells whether somebody is among names.
+func has(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return normal(n) == normal(name) })
+}
+
+// with is names with another one, once.
+func with(names []string, name string) []string {
+	if has(names, name) {
+		return names
 	}
+	return append(names, name)
 }
 
 // ask mails the question to who should have it and has not.
@@ -222,7 +230,7 @@ func (c *Channel) ask(ctx context.Context, q *question, req *approval.Request, s
 	}
 	var mails []message
 	for _, name := range names {
-		if slices.ContainsFunc(q.asked, func(n string) bool { return normal(n) == normal(name) }) {
+		if has(q.asked, name) {
 			continue
 		}
 		m, err := c.questionMail(req, s, name, now)
@@ -231,7 +239,13 @@ func (c *Channel) ask(ctx context.Context, q *question, req *approval.Request, s
 		}
 		mails = append(mails, m)
 	}
-	return c.deliver(ctx, mails, func(m message) { q.add(m.person) })
+	return c.deliver(ctx, mails, func(m message, surely bool) {
+		if surely {
+			q.asked = with(q.asked, m.person)
+		} else {
+			q.perhaps = with(q.perhaps, m.person)
+		}
+	})
 }
 
 // Update mails what became of a request to all who were asked: an escalation's question to who is asked by it, a yes that
@@ -263,7 +277,7 @@ func (c *Channel) Update(ctx context.Context, req *approval.Request, s approval.
 			mails = append(mails, m)
 		}
 	}
-	errs = append(errs, c.deliver(ctx, mails, func(m message) { q.sent[m.id] = true }))
+	errs = append(errs, c.deliver(ctx, mails, func(m message, surely bool) { q.sent[m.id] = surely }))
 	return errors.Join(errs...)
 }
 
@@ -271,7 +285,11 @@ func (c *Channel) Update(ctx context.Context, req *approval.Request, s approval.
 // should have been.
 func (c *Channel) told(q *question, req *approval.Request) []string {
 	if q.began {
-		return q.asked
+		all := slices.Clone(q.asked)
+		for _, name := range q.perhaps {
+			all = with(all, name)
+		}
+		return all
 	}
 	return c.people.panel(req, time.Now())
 }

@@ -62,16 +62,15 @@ type view struct {
 // viewOf is the view of a request as it stands.
 func (c *Channel) viewOf(req *approval.Request, s approval.Standing, person string, now time.Time) view {
 	brief := req.Brief(s, now)
-	for i, f := range brief.Facts {
-		if f.Quoted {
-			lines := make([]string, len(f.Lines))
-			for k, line := range f.Lines {
-				lines[k] = unlink(line)
-			}
-			brief.Facts[i].Lines = lines
+	for _, text := range []*string{&brief.Subject, &brief.Heading, &brief.Yes, &brief.No, &brief.Silence} {
+		*text = unlink(*text)
+	}
+	for _, f := range brief.Facts {
+		for i, line := range f.Lines {
+			f.Lines[i] = unlink(line)
 		}
 	}
-	v := view{Title: "Approve " + brief.Subject + "?", Heading: brief.Heading, Person: wording.Visible(person), Brief: brief, Outcome: s.Outcome()}
+	v := view{Title: "Approve " + brief.Subject + "?", Heading: brief.Heading, Person: wording.Visible(person), Brief: brief, Outcome: unlink(s.Outcome())}
 	if v.Outcome != "" {
 		v.Title = brief.Subject
 		brief.Yes, brief.No, brief.Silence = "", "", ""
@@ -103,7 +102,7 @@ func (c *Channel) updateMail(req *approval.Request, s approval.Standing, person 
 	if s.State == approval.Open {
 		last := s.Votes[len(s.Votes)-1]
 		kind, title = fmt.Sprintf("vote %d", len(s.Votes)), wording.Visible(wording.Cut(last.By, mostName))+" said yes"
-		v.Note = title + "; still needed: " + wording.Visible(s.Missing) + ". The link to decide is in the mail before."
+		v.Note = unlink(title) + "; still needed: " + unlink(wording.Visible(wording.Cut(s.Missing, mostSubject))) + ". The link to decide is in the mail before."
 		v.Until = req.ExpiresAt.Format(when)
 	}
 	return message{
@@ -140,7 +139,7 @@ func (c *Channel) compose(m message) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(c.from)
 	msg.ToMailAddress(c.people[normal(m.person)].address)
-	msg.Subject(header(m.subject, mostSubject))
+	msg.Subject(unlink(header(m.subject, mostSubject)))
 	msg.SetMessageIDWithValue(m.id)
 	if m.answers != "" {
 		msg.SetGenHeader(gomail.HeaderInReplyTo, "<"+m.answers+">")

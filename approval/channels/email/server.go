@@ -103,8 +103,8 @@ func (s *Server) client(ctx context.Context) (client *gomail.Client, stop func()
 	return client, func() { stop() }, err
 }
 
-// deliver sends mails over one connection and tells which of them the server has taken.
-func (c *Channel) deliver(ctx context.Context, mails []message, sent func(message)) error {
+// deliver sends mails over one connection, and tells which of them the server has taken, or may have.
+func (c *Channel) deliver(ctx context.Context, mails []message, taken func(m message, surely bool)) error {
 	if len(mails) == 0 {
 		return nil
 	}
@@ -126,11 +126,13 @@ func (c *Channel) deliver(ctx context.Context, mails []message, sent func(messag
 		if err == nil {
 			err = client.SendWithSMTPClient(conn, msg)
 		}
+		said, ok := errors.AsType[*gomail.SendError](err)
+		if err == nil || ok && said.ErrorCode() == 0 { // 0: it was not the server that refused
+			taken(m, err == nil)
+		}
 		if err != nil {
 			errs = append(errs, c.failed(ctx, m.person, err))
-			continue
 		}
-		sent(m)
 	}
 	_ = client.CloseWithSMTPClient(conn) // all that was taken is
 	return errors.Join(errs...)
