@@ -168,6 +168,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
+	owner := gitOwner(live)
 	if live, err = e.write(ctx, req, live, before, want); err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err != nil {
 		return nil, err
 	}
-	if owner := gitOwner(live); owner != "" {
+	if owner != "" {
 		message += "; " + owner + " may change it back"
 	}
 	return &actions.Result{Message: message}, nil
@@ -285,18 +286,21 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 	if undo == nil {
 		return nil
 	}
+	live, err := e.read(ctx, req)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s is gone: %w", req.Target, actions.ErrDrift)
+	}
+	if err != nil {
+		return err
+	}
+	if live.uid() != undo.State["uid"] { // what was sealed beside it has gone with it
+		return fmt.Errorf("%s was deleted and made again: %w", req.Target, actions.ErrDrift)
+	}
 	plain, err := e.c.unseal(ctx, undo.State)
 	if err != nil {
 		return err
 	}
 	uid, before, after, err := restore(plain)
-	if err != nil {
-		return err
-	}
-	live, err := e.read(ctx, req)
-	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("%s is gone: %w", req.Target, actions.ErrDrift)
-	}
 	if err != nil {
 		return err
 	}
@@ -370,12 +374,21 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 
 func (e *edit) explain(err error, verb string, req *actions.Request) error {
 	_, resource := e.kind.name(req.Target)
+	if verb == "get" {
+		resource = whole(resource)
+	}
 	return explain(err, verb, resource, req.Target)
+}
+
+// whole is the resource of which one may be a part, as deployments/scale is: the part is written, and the whole is read.
+func whole(resource string) string {
+	name, _, _ := strings.Cut(resource, "/")
+	return name
 }
 
 func (e *edit) rights(t *actions.Task) []Right {
 	group, resource := e.kind.name(t.Target)
-	all := rightsTo("get patch", group, resource, t.Target.Namespace, t.Target.Name)
+	all := append(rightsTo("get", group, whole(resource), t.Target.Namespace, t.Target.Name), rightsTo("patch", group, resource, t.Target.Namespace, t.Target.Name)...)
 	if more, ok := e.verb.(interface{ rights(t *actions.Task) []Right }); ok {
 		all = append(all, more.rights(t)...)
 	}

@@ -312,7 +312,7 @@ func TestAScaleThatCannotBeIsRefused(t *testing.T) {
 	eve, err := kube.New(configOf(t, "eve"), kube.Options{})
 	require.NoError(t, err)
 	_, err = eve.Handlers()["scale_deployment"].Execute(t.Context(), req)
-	require.ErrorContains(t, err, "the runner may not get deployments/scale in namespace "+c.namespace)
+	require.ErrorContains(t, err, "the runner may not get deployments in namespace "+c.namespace)
 	require.False(t, actions.IsTransient(err))
 }
 

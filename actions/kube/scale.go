@@ -13,15 +13,13 @@ import (
 	"github.com/remedykit/remedy/schema"
 )
 
-// scales are the scale subresources of a resource of apps/v1.
+// scales are the scale subresources of a resource of apps/v1. They are read with their object, which also says who owns it.
 type scales string
 
 func (s scales) name(schema.Target) (group, resource string) { return "apps", string(s) + "/scale" }
 
-func (s scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
-	into := &autoscalingv1.Scale{}
-	err := c.client.AppsV1().RESTClient().Get().Namespace(t.Namespace).Resource(string(s)).Name(t.Name).SubResource("scale").Do(ctx).Into(into)
-	return objectOf(into, err)
+func (scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
+	return workloads{}.get(ctx, c, t)
 }
 
 func (s scales) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
