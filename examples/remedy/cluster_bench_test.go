@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,15 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor"
 	"github.com/remedykit/remedy/internal/controlplane"
-	"github.com/remedykit/remedy/internal/controlplane/kubetest"
 )
 
 // A counter counts the requests to an API server, and the bytes of their answers.
@@ -43,29 +37,15 @@ func (w counted) Write(p []byte) (int, error) {
 func (w counted) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // counting is a kubeconfig that leads to the cluster through a counter.
-func counting(b *testing.B) (string, *counter) {
+func counting(b *testing.B, kubeconfig string) (string, *counter) {
 	b.Helper()
-	file, err := kubetest.Cluster(b).Kubeconfig(controlplane.Admin)
-	require.NoError(b, err)
-	config, err := clientcmd.BuildConfigFromFlags("", file)
-	require.NoError(b, err)
-	to, err := url.Parse(config.Host)
-	require.NoError(b, err)
-	transport, err := rest.TransportFor(config)
-	require.NoError(b, err)
-	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
 	c := &counter{}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.requests.Add(1)
-		proxy.ServeHTTP(counted{w, c}, r)
-	}))
-	b.Cleanup(s.Close)
-	data, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": s.URL}}},
-		"users": []any{map[string]any{"name": "u", "user": map[string]any{}}}, "contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "c", "user": "u"}}}})
-	require.NoError(b, err)
-	name := filepath.Join(b.TempDir(), "kubeconfig.json")
-	require.NoError(b, os.WriteFile(name, data, 0o600))
-	return name, c
+	return throughProxy(b, kubeconfig, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c.requests.Add(1)
+			next.ServeHTTP(counted{w, c}, r)
+		})
+	}), c
 }
 
 // script is the cascading-failure plan as people write it by hand.
@@ -109,12 +89,11 @@ func (u unhurried) Execute(ctx context.Context, req *actions.Request) (*actions.
 // BenchmarkBesideKubectl runs the cascading-failure plan, and the same nine steps as a script of kubectl, curl and git, in turn. It
 // reports remedy's wall time, API requests and bytes as shares of the script's.
 func BenchmarkBesideKubectl(b *testing.B) {
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		b.Skip("there is no kubectl: go build -C internal/testcluster k8s.io/kubernetes/cmd/kubectl makes one")
-	}
 	const name = "cascading-failure"
 	w := newWorld(b, name)
-	kubeconfig, count := counting(b)
+	programs, err := controlplane.Built()
+	require.NoError(b, err)
+	kubeconfig, count := counting(b, w.kubeconfig)
 	site, err := (&app{}).readSite(b.Context(), w.site)
 	require.NoError(b, err)
 	services, err := url.Parse(site.HTTP)
@@ -162,7 +141,7 @@ func BenchmarkBesideKubectl(b *testing.B) {
 		measure(1, func() {
 			dir := b.TempDir()
 			cmd := exec.CommandContext(b.Context(), "bash", "-c", script)
-			cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+kubeconfig, "DIR="+dir, "RUN="+filepath.Base(dir)+time.Now().Format("150405.000"), "REPOSITORY="+w.repository,
+			cmd.Env = append(os.Environ(), "PATH="+programs+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+home, "KUBECONFIG="+kubeconfig, "DIR="+dir, "RUN="+filepath.Base(dir)+time.Now().Format("150405.000"), "REPOSITORY="+w.repository,
 				"HEALTH="+forge+"/services/production", "FORGE="+forge)
 			out, err := cmd.CombinedOutput()
 			require.NoError(b, err, string(out))
