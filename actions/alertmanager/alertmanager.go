@@ -77,10 +77,7 @@ func (a *Alertmanager) call(ctx context.Context, method, path string, query url.
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := a.client.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // the address may hold a password
-		}
-		return actions.Transient(fmt.Errorf("alertmanager: %s %s: %w", method, path, err))
+		return directclient.Failed("alertmanager: "+method+" "+path, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

@@ -4,8 +4,14 @@
 package directclient
 
 import (
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/remedykit/remedy/actions"
 )
 
 // Of returns a client like c that takes a redirect for the answer. A nil c is one that waits for answers for timeout.
@@ -16,4 +22,17 @@ func Of(c *http.Client, timeout time.Duration) *http.Client {
 	}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
+}
+
+// Failed classes why a request got no answer, and says who wanted one. The address is not told: it may hold a password or be a
+// secret itself. A certificate that is not trusted will not be trusted later.
+func Failed(who string, err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	class := actions.Transient
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		class = actions.Permanent
+	}
+	return class(fmt.Errorf("%s: %w", who, err))
 }
