@@ -27,9 +27,15 @@ func throughProxy(t testing.TB, kubeconfig string, between func(http.Handler) ht
 		s.CloseClientConnections() // watches stay open
 		s.Close()
 	})
+	return kubeconfigTo(t, s.URL)
+}
+
+// kubeconfigTo is a kubeconfig that leads to an address.
+func kubeconfigTo(t testing.TB, address string) string {
+	t.Helper()
 	type named map[string]any
 	data, err := json.Marshal(named{"apiVersion": "v1", "kind": "Config", "current-context": "c",
-		"clusters": []named{{"name": "c", "cluster": named{"server": s.URL}}}, "users": []named{{"name": "u", "user": named{}}},
+		"clusters": []named{{"name": "c", "cluster": named{"server": address}}}, "users": []named{{"name": "u", "user": named{}}},
 		"contexts": []named{{"name": "c", "context": named{"cluster": "c", "user": "u"}}}})
 	require.NoError(t, err)
 	return file(t, "kubeconfig.json", string(data))
