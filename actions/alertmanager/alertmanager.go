@@ -15,13 +15,15 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 )
 
 // Options of an Alertmanager. Only URL is required.
 type Options struct {
 	// URL is the address, with the path under which it serves, if any.
 	URL string
-	// Client sends the requests; it may add credentials. Defaults to one that waits 10 seconds for an answer.
+	// Client sends the requests; it may add credentials. Redirects are not followed. Defaults to one that waits 10 seconds for an
+	// answer.
 	Client *http.Client
 	// CreatedBy is who makes silences. Defaults to "remedy".
 	CreatedBy string
@@ -40,11 +42,7 @@ func New(o Options) (*Alertmanager, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("alertmanager: Options.URL is an http or https address, such as http://alertmanager:9093")
 	}
-	client := o.Client
-	if client == nil {
-		client = &http.Client{Timeout: 10 * time.Second}
-	}
-	return &Alertmanager{u.JoinPath("api/v2"), client, cmp.Or(o.CreatedBy, "remedy")}, nil
+	return &Alertmanager{u.JoinPath("api/v2"), directclient.Of(o.Client, 10*time.Second), cmp.Or(o.CreatedBy, "remedy")}, nil
 }
 
 // Handlers are correlate_alerts and silence_alerts.
@@ -52,10 +50,12 @@ func (a *Alertmanager) Handlers() actions.Handlers {
 	return actions.Handlers{"correlate_alerts": correlate{a}, "silence_alerts": silence{a}}
 }
 
-// The bounds of what an Alertmanager may answer, and of what is shown of an error.
+// The bounds of what an Alertmanager may answer, of what is shown of an error, and of how long a dry run waits for one that
+// does not answer; a step waits until its time is up.
 const (
-	maxAnswer = 32 << 20
-	maxShown  = 200
+	maxAnswer  = 32 << 20
+	maxShown   = 200
+	dryRunTime = 5 * time.Second
 )
 
 // call sends a request and decodes the answer. query may be nil, body and into too.
@@ -77,10 +77,7 @@ func (a *Alertmanager) call(ctx context.Context, method, path string, query url.
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := a.client.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // the address may hold a password
-		}
-		return actions.Transient(fmt.Errorf("alertmanager: %s %s: %w", method, path, err))
+		return directclient.Failed("alertmanager: "+method+" "+path, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -104,6 +101,9 @@ func refused(method, path string, resp *http.Response, body []byte) error {
 	text := strings.Join(strings.Fields(string(body)), " ")
 	if r := []rune(text); len(r) > maxShown {
 		text = string(r[:maxShown]) + "…"
+	}
+	if resp.StatusCode < 400 {
+		text = "a redirect is not followed: set the URL to where it leads"
 	}
 	err := fmt.Errorf("alertmanager: %s %s: %s: %s", method, path, resp.Status, text)
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < 500 {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,6 +194,98 @@ func TestALostAnswerIsLookedInto(t *testing.T) {
 	require.Len(t, silences(t, at, "Lost"), 1)
 }
 
+// A door stands before an Alertmanager and answers for it while it is shut.
+type door struct {
+	shut atomic.Bool
+	next http.Handler
+}
+
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.shut.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	d.next.ServeHTTP(w, r)
+}
+
+type conductor func() error
+
+func (c conductor) Begin(context.Context, *actions.Request, *actions.Undo) error { return c() }
+
+func TestAnOutageInTheMiddleFailsNothing(t *testing.T) {
+	at := real(t)
+	u, err := url.Parse(at)
+	require.NoError(t, err)
+	d := &door{next: httputil.NewSingleHostReverseProxy(u)}
+	s := httptest.NewServer(d)
+	defer s.Close()
+	h := handlersOf(t, s.URL)["silence_alerts"]
+	req := request(t, "silence_alerts", map[string]any{"alerts": []any{"Outage"}, "duration": "5m"})
+	outage := func() error {
+		d.shut.Store(true)
+		time.AfterFunc(2*time.Second, func() { d.shut.Store(false) })
+		return nil
+	}
+	req.Conductor = conductor(outage)
+	_, err = h.Execute(t.Context(), req)
+	require.NoError(t, err)
+	require.Len(t, silences(t, at, "Outage"), 1)
+	require.NoError(t, outage())
+	require.NoError(t, h.(actions.Compensator).Compensate(t.Context(), req, &actions.Undo{}))
+	require.Empty(t, silences(t, at, "Outage"))
+	outcome, err := h.(actions.Prober).Probe(t.Context(), req)
+	require.NoError(t, err)
+	require.Equal(t, actions.OutcomeHappened, outcome, "it was made, and has expired since")
+}
+
+func TestASilenceThatSomebodyProlongedStays(t *testing.T) {
+	at := real(t)
+	h := handlersOf(t, at)["silence_alerts"]
+	req := request(t, "silence_alerts", map[string]any{"alerts": []any{"Prolonged"}, "duration": "5m"})
+	var undo *actions.Undo
+	req.Conductor = keeper{&undo}
+	r, err := h.Execute(t.Context(), req)
+	require.NoError(t, err)
+	data, err := json.Marshal(undo) // as the journal keeps it
+	require.NoError(t, err)
+	undo = &actions.Undo{}
+	require.NoError(t, json.Unmarshal(data, undo))
+	body := fmt.Sprintf(`{"id":%q,"matchers":[{"name":"alertname","value":"Prolonged","isRegex":false,"isEqual":true}],"startsAt":%q,"endsAt":%q,"createdBy":"remedy","comment":"[remedy %s/s]"}`,
+		r.Outputs["silences"].(map[string]any)["Prolonged"], time.Now().UTC().Format(time.RFC3339), time.Now().Add(2*time.Hour).UTC().Format(time.RFC3339), t.Name())
+	resp, err := http.Post(at+"/api/v2/silences", "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.ErrorIs(t, h.(actions.Compensator).Compensate(t.Context(), req, undo), actions.ErrDrift)
+	require.Len(t, silences(t, at, "Prolonged"), 1)
+}
+
+type keeper struct{ undo **actions.Undo }
+
+func (k keeper) Begin(_ context.Context, _ *actions.Request, undo *actions.Undo) error {
+	*k.undo = undo
+	return nil
+}
+
+func TestARedirectIsNoAnswer(t *testing.T) {
+	var asked atomic.Int64
+	login := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); fmt.Fprint(w, `{}`) }))
+	defer login.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprintf(w, `[{"id":"x","matchers":[{"name":"alertname","value":"A","isRegex":false,"isEqual":true}],"createdBy":"remedy","comment":"[remedy %s/s]","status":{"state":"active"}}]`, t.Name())
+			return
+		}
+		http.Redirect(w, r, login.URL, http.StatusFound)
+	}))
+	defer s.Close()
+	h := handlersOf(t, s.URL)["silence_alerts"]
+	err := h.(actions.Compensator).Compensate(t.Context(), request(t, "silence_alerts", map[string]any{"alerts": []any{"A"}, "duration": "5m"}), &actions.Undo{})
+	require.ErrorContains(t, err, "302 Found: a redirect is not followed")
+	require.False(t, actions.IsTransient(err))
+	require.Zero(t, asked.Load())
+}
+
 type refusing struct{}
 
 func (refusing) Begin(context.Context, *actions.Request, *actions.Undo) error {
@@ -223,7 +316,9 @@ func TestErrorsAreClassed(t *testing.T) {
 	}))
 	h := handlersOf(t, s.URL)["correlate_alerts"]
 	req := request(t, "correlate_alerts", map[string]any{"alerts": []any{"A"}})
-	_, err := h.Execute(t.Context(), req)
+	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := h.Execute(soon, req)
 	e, ok := errors.AsType[*actions.HandlerError](err)
 	require.True(t, ok)
 	require.True(t, e.Transient)
@@ -238,9 +333,13 @@ func TestErrorsAreClassed(t *testing.T) {
 	require.ErrorContains(t, err, "is no JSON of the API v2")
 	s.Close()
 	secret := strings.Replace(s.URL, "http://", "http://user:hunter2@", 1)
-	_, err = handlersOf(t, secret)["correlate_alerts"].Execute(t.Context(), req)
+	_, err = handlersOf(t, secret)["correlate_alerts"].Execute(soon, req)
 	require.True(t, actions.IsTransient(err))
 	require.NotContains(t, err.Error(), "hunter2")
+	began := time.Now()
+	_, err = h.(actions.DryRunner).DryRun(t.Context(), req)
+	require.True(t, actions.IsTransient(err), "a dry run does not wait for ever")
+	require.Less(t, time.Since(began), 10*time.Second)
 	for _, bad := range []string{"", "alertmanager:9093", "ftp://a"} {
 		_, err := alertmanager.New(alertmanager.Options{URL: bad})
 		require.ErrorContains(t, err, "is an http or https address", bad)

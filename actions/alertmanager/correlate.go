@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/patience"
 )
 
 // An alert that fires.
@@ -27,7 +28,10 @@ func (a *Alertmanager) firing(ctx context.Context, names []string) ([]alert, err
 	var all []alert
 	for _, name := range names { // a matcher each: a pattern of all could be too long for an address
 		var some []alert
-		if err := a.call(ctx, "GET", "alerts", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &some); err != nil {
+		err := patience.Try(ctx, func() error {
+			return a.call(ctx, "GET", "alerts", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &some)
+		})
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, some...)
@@ -42,6 +46,8 @@ type correlate struct{ a *Alertmanager }
 
 // DryRun does what Execute does: it only reads.
 func (c correlate) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
+	ctx, cancel := context.WithTimeout(ctx, dryRunTime)
+	defer cancel()
 	if _, err := c.Execute(ctx, req); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/patience"
 )
 
 // A silenced is a silence as the API has it.
@@ -62,21 +63,33 @@ func alerts(req *actions.Request) ([]string, error) {
 	return names, nil
 }
 
-// own are a step's silences that have not expired, by alert.
-func (s silence) own(ctx context.Context, req *actions.Request, names []string) (map[string]silenced, error) {
-	found := map[string]silenced{}
+// own are a step's silences by alert, those that have expired too.
+func (s silence) own(ctx context.Context, req *actions.Request, names []string) (map[string][]silenced, error) {
+	found := map[string][]silenced{}
 	for _, name := range names {
 		var all []silenced
-		if err := s.a.call(ctx, "GET", "silences", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &all); err != nil {
+		err := patience.Try(ctx, func() error {
+			return s.a.call(ctx, "GET", "silences", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &all)
+		})
+		if err != nil {
 			return nil, err
 		}
 		for _, one := range all {
-			if one.active() && strings.HasSuffix(one.Comment, mark(req)) && slices.Contains(one.Matchers, matching(name)) {
-				found[name] = one
+			if strings.HasSuffix(one.Comment, mark(req)) && slices.Contains(one.Matchers, matching(name)) {
+				found[name] = append(found[name], one)
 			}
 		}
 	}
 	return found, nil
+}
+
+// current is a silence that has not expired.
+func current(all []silenced) (silenced, bool) {
+	i := slices.IndexFunc(all, func(s silenced) bool { return s.active() })
+	if i < 0 {
+		return silenced{}, false
+	}
+	return all[i], true
 }
 
 // BeginsItself is true.
@@ -92,15 +105,23 @@ func (s silence) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	if err != nil {
 		return nil, err
 	}
-	undo := &actions.Undo{Summary: "expire the silences of " + strings.Join(names, ", ")}
+	from := time.Now().UTC().Truncate(time.Second)
+	until := from.Add(req.Parameters.Duration("duration"))
+	ends := map[string]any{}
+	for _, name := range names {
+		end := until
+		if one, ok := current(there[name]); ok {
+			end = one.EndsAt
+		}
+		ends[name] = end.Format(time.RFC3339)
+	}
+	undo := &actions.Undo{Summary: "expire the silences of " + strings.Join(names, ", "), State: map[string]any{"until": ends}}
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	from := time.Now().UTC()
-	until := from.Add(req.Parameters.Duration("duration"))
 	ids := map[string]any{}
 	for _, name := range names {
-		one, ok := there[name]
+		one, ok := current(there[name])
 		if !ok {
 			if one, err = s.make(ctx, req, name, from, until); err != nil {
 				return nil, err
@@ -111,21 +132,29 @@ func (s silence) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	return &actions.Result{Message: fmt.Sprintf("%s silent until %s", strings.Join(names, ", "), until.Format(time.RFC3339)), Outputs: map[string]any{"silences": ids}}, nil
 }
 
-// make makes a silence. When the answer gets lost it looks whether there is one.
-func (s silence) make(ctx context.Context, req *actions.Request, name string, from, until time.Time) (silenced, error) {
-	var answer struct {
-		ID string `json:"silenceID"`
-	}
-	made := silenced{Matchers: []matcher{matching(name)}, StartsAt: from, EndsAt: until, CreatedBy: s.a.createdBy, Comment: comment(req)}
-	err := s.a.call(ctx, "POST", "silences", nil, made, &answer)
-	if made.ID = answer.ID; err == nil {
-		return made, nil
-	}
-	if actions.IsTransient(err) {
-		if found, again := s.own(ctx, req, []string{name}); again == nil && found[name].ID != "" {
-			return found[name], nil
+// make makes a silence. When an answer gets lost it looks whether there is one, and else tries again.
+func (s silence) make(ctx context.Context, req *actions.Request, name string, from, until time.Time) (made silenced, err error) {
+	sent := false
+	err = patience.Try(ctx, func() error {
+		if sent {
+			there, err := s.own(ctx, req, []string{name})
+			if err != nil {
+				return err
+			}
+			if one, ok := current(there[name]); ok {
+				made = one
+				return nil
+			}
 		}
-	}
+		sent = true
+		var answer struct {
+			ID string `json:"silenceID"`
+		}
+		made = silenced{Matchers: []matcher{matching(name)}, StartsAt: from, EndsAt: until, CreatedBy: s.a.createdBy, Comment: comment(req)}
+		err := s.a.call(ctx, "POST", "silences", nil, made, &answer)
+		made.ID = answer.ID
+		return err
+	})
 	return made, err
 }
 
@@ -135,6 +164,8 @@ func (s silence) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, dryRunTime)
+	defer cancel()
 	firing, err := s.a.firing(ctx, names)
 	if err != nil {
 		return nil, err
@@ -152,23 +183,24 @@ func (s silence) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 	return p, nil
 }
 
-// Probe tells whether all silences are there. When some are, the step can be carried out again: it makes the others.
+// Probe tells whether all silences were made; one that has expired since was. When some were, the step can be carried out again:
+// it makes the others.
 func (s silence) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
 	names, err := alerts(req)
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	there, err := s.own(ctx, req, names)
+	made, err := s.own(ctx, req, names)
 	switch {
 	case err != nil:
 		return actions.OutcomeUnknown, err
-	case len(there) == len(names):
+	case len(made) == len(names):
 		return actions.OutcomeHappened, nil
 	}
 	return actions.OutcomeDidNotHappen, nil
 }
 
-// Compensate expires the silences, unless somebody has given one another meaning.
+// Compensate expires the silences, unless somebody has given one another meaning or another end.
 func (s silence) Compensate(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
 	if undo == nil {
 		return nil
@@ -177,19 +209,24 @@ func (s silence) Compensate(ctx context.Context, req *actions.Request, undo *act
 	if err != nil {
 		return err
 	}
-	there, err := s.own(ctx, req, names)
+	made, err := s.own(ctx, req, names)
 	if err != nil {
 		return err
 	}
+	ends, _ := undo.State["until"].(map[string]any)
 	var drifted []string
 	for _, name := range names {
-		one, ok := there[name]
-		switch {
-		case !ok: // it has expired, by itself or by somebody
-		case len(one.Matchers) != 1 || one.CreatedBy != s.a.createdBy:
-			drifted = append(drifted, one.ID)
-		default:
-			if err := s.a.call(ctx, "DELETE", "silence/"+url.PathEscape(one.ID), nil, nil, nil); err != nil {
+		for _, one := range made[name] {
+			if !one.active() { // by itself, or by somebody
+				continue
+			}
+			end, err := time.Parse(time.RFC3339, fmt.Sprint(ends[name]))
+			if len(one.Matchers) != 1 || one.CreatedBy != s.a.createdBy || err == nil && !end.Equal(one.EndsAt) {
+				drifted = append(drifted, one.ID)
+				continue
+			}
+			err = patience.Try(ctx, func() error { return s.a.call(ctx, "DELETE", "silence/"+url.PathEscape(one.ID), nil, nil, nil) })
+			if err != nil {
 				return err
 			}
 		}

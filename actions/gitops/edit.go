@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,13 +41,13 @@ func edited(text string, patch any) (string, error) {
 	root := documents[0].Content[0]
 	splice := &splicer{text: text}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		at, path := place(root, name)
+		at, path := spot(root, name)
 		if err := splice.set(at, path, values[name]); err != nil {
 			return "", err
 		}
 	}
 	if !splice.encode {
-		if out, ok := splice.apply(); ok {
+		if out, ok := splice.apply(); ok && means(out, documents[0]) {
 			return out, nil
 		}
 	}
@@ -59,8 +60,14 @@ func edited(text string, patch any) (string, error) {
 	return b.String(), nil
 }
 
-// place is where a name of a patch belongs.
-func place(root *yaml.Node, name string) (*yaml.Node, []string) {
+// means tells whether a text reads as a document.
+func means(text string, document *yaml.Node) bool {
+	var got, want any
+	return yaml.Unmarshal([]byte(text), &got) == nil && document.Decode(&want) == nil && reflect.DeepEqual(got, want)
+}
+
+// spot is where a name of a patch belongs.
+func spot(root *yaml.Node, name string) (*yaml.Node, []string) {
 	if child(root, name) != nil {
 		return root, []string{name}
 	}
@@ -213,7 +220,7 @@ func (s *splicer) apply() (string, bool) {
 			return "", false
 		}
 		line := all[e.line-1]
-		at := e.column - 1
+		at := len(string([]rune(line)[:min(max(e.column-1, 0), len([]rune(line)))])) // columns are characters
 		if at < 0 || at > len(line) || !strings.HasPrefix(line[at:], e.before) {
 			return "", false
 		}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 )
 
 // A GitHub is the Forge of a repository at GitHub, by its REST API. Owner, Name and Token are required; the token needs the
@@ -23,7 +23,7 @@ type GitHub struct {
 	Owner, Name, Token string
 	// URL is that of the API. Defaults to https://api.github.com.
 	URL string
-	// Client defaults to one that waits 20 seconds for an answer.
+	// Client defaults to one that waits 20 seconds for an answer. Redirects are not followed.
 	Client *http.Client
 }
 
@@ -41,8 +41,8 @@ func (p pull) request() PullRequest {
 // Open opens a pull request. GitHub reads what it says as markup, so the text is set as code.
 func (g GitHub) Open(ctx context.Context, head, base, title, text string) (PullRequest, error) {
 	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString("    " + strings.TrimRight(line, "\r\n") + "\n")
+	for line := range strings.Lines(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)) { // each ends a line of markup
+		b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
 	}
 	var p pull
 	err := g.call(ctx, http.MethodPost, "", nil, map[string]any{"title": strings.ReplaceAll(title, "@", "@\u200b"), "head": head, "base": base, "body": b.String(), "maintainer_can_modify": true}, &p)
@@ -88,16 +88,9 @@ func (g GitHub) call(ctx context.Context, method, path string, query url.Values,
 	req.Header.Set("Accept", "application/vnd.github+json")
 	req.Header.Set("X-GitHub-Api-Version", "2022-11-28")
 	req.Header.Set("Authorization", "Bearer "+g.Token)
-	client := g.Client
-	if client == nil {
-		client = &http.Client{Timeout: 20 * time.Second}
-	}
-	resp, err := client.Do(req)
+	resp, err := directclient.Of(g.Client, 20*time.Second).Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return actions.Transient(fmt.Errorf("gitops: GitHub: %w", err))
+		return directclient.Failed("gitops: GitHub", err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -112,8 +105,11 @@ func (g GitHub) call(ctx context.Context, method, path string, query url.Values,
 	}
 	var said struct{ Message string }
 	_ = json.Unmarshal(data, &said)
+	if resp.StatusCode < 400 { // its repository has got another name: a change would be sent on as a question
+		said.Message = "the repository has moved: set Owner and Name, or URL, to where it is"
+	}
 	err = fmt.Errorf("gitops: GitHub: %s %s: %s %.200s", method, u.Path, resp.Status, said.Message)
-	limited := resp.StatusCode == http.StatusForbidden && resp.Header.Get("X-RateLimit-Remaining") == "0"
+	limited := resp.StatusCode == http.StatusForbidden && (resp.Header.Get("X-RateLimit-Remaining") == "0" || resp.Header.Get("Retry-After") != "")
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 || limited {
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(max(0, seconds)) * time.Second, Err: err}

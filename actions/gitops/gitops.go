@@ -24,6 +24,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/patience"
 )
 
 // A Repository is where a plan's repository is, and how it is reached.
@@ -94,35 +95,77 @@ const maxFile = 4 << 20
 
 var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
-// branchOf is the branch of a step.
+// branchOf is the branch of a step. Ids that git does not allow in one lose their dots.
 func branchOf(req *actions.Request) string {
-	return "remedy/" + unfit.ReplaceAllString(req.Run, "-") + "/" + unfit.ReplaceAllString(req.Step, "-")
+	name := "remedy/" + unfit.ReplaceAllString(req.Run, "-") + "/" + unfit.ReplaceAllString(req.Step, "-")
+	if plumbing.NewBranchReferenceName(name).Validate() != nil {
+		name = strings.ReplaceAll(name, ".", "-")
+	}
+	return name
+}
+
+// signature is the line of a step's commits by which they are known.
+func signature(req *actions.Request) string { return "remedy " + req.Key() }
+
+// A place is the branch of a step at a remote.
+type place struct {
+	repository Repository
+	origin     *git.Remote
+	branch     string
+	tip        plumbing.Hash // of the branch; zero when it is not there
 }
 
 // A change is what a step would commit.
 type change struct {
-	repository Repository
-	git        *git.Repository
-	tree       *git.Worktree
-	base       plumbing.ReferenceName
-	branch     string
-	remote     plumbing.Hash // of the branch, when an attempt before has pushed it
-	path       string
-	before     string
-	after      string
+	place
+	git    *git.Repository
+	tree   *git.Worktree
+	base   plumbing.ReferenceName
+	path   string
+	before string
+	after  string
 }
+
+// place finds the branch of a step. It reads nothing else: an undo must not depend on what has become of the repository.
+func (h handler) place(ctx context.Context, req *actions.Request) (p place, err error) {
+	name := req.Parameters.String("repository")
+	r, ok := h.g.repositories[name]
+	if !ok {
+		return p, actions.Permanent(fmt.Errorf("repository %q is not configured: there are %v", name, slices.Sorted(maps.Keys(h.g.repositories))))
+	}
+	p = place{repository: r, branch: branchOf(req), origin: git.NewRemote(memory.NewStorage(), &gitconfig.RemoteConfig{Name: git.DefaultRemoteName, URLs: []string{r.URL}})}
+	err = p.look(ctx)
+	return p, err
+}
+
+// look looks where the branch is.
+func (p *place) look(ctx context.Context) error {
+	all, err := p.origin.ListContext(ctx, &git.ListOptions{Auth: p.repository.Auth})
+	if err != nil {
+		return explain(ctx, "list", err)
+	}
+	p.tip = plumbing.ZeroHash
+	for _, ref := range all {
+		if ref.Name() == p.ref() {
+			p.tip = ref.Hash()
+		}
+	}
+	return nil
+}
+
+func (p *place) ref() plumbing.ReferenceName { return plumbing.NewBranchReferenceName(p.branch) }
 
 // prepare clones the repository into memory and edits the file.
 func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, error) {
 	p := req.Parameters
-	r, ok := h.g.repositories[p.String("repository")]
-	if !ok {
-		return nil, actions.Permanent(fmt.Errorf("repository %q is not configured: there are %v", p.String("repository"), slices.Sorted(maps.Keys(h.g.repositories))))
+	at, err := h.place(ctx, req)
+	if err != nil {
+		return nil, err
 	}
-	if p.Bool("createPR") && r.Forge == nil {
+	if p.Bool("createPR") && at.repository.Forge == nil {
 		return nil, actions.Permanent(fmt.Errorf("repository %q has no forge to open a pull request at: set createPR to false", p.String("repository")))
 	}
-	c := &change{repository: r, branch: branchOf(req), path: path.Clean(p.String("path"))}
+	c := &change{place: at, path: path.Clean(p.String("path"))}
 	if path.IsAbs(c.path) || c.path == "." || strings.HasPrefix(c.path, "../") || c.path == ".." || strings.HasPrefix(c.path+"/", ".git/") {
 		return nil, actions.Permanent(fmt.Errorf("path %q is none of a file in the repository", c.path))
 	}
@@ -133,7 +176,7 @@ func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, er
 			return nil, actions.Permanent(fmt.Errorf("baseBranch %q is no branch: %w", b, err))
 		}
 	}
-	cloned, err := git.CloneContext(ctx, memory.NewStorage(), memfs.New(), &git.CloneOptions{URL: r.URL, Auth: r.Auth, ReferenceName: base, SingleBranch: true, Depth: 1, Tags: git.NoTags})
+	cloned, err := git.CloneContext(ctx, memory.NewStorage(), memfs.New(), &git.CloneOptions{URL: at.repository.URL, Auth: at.repository.Auth, ReferenceName: base, SingleBranch: true, Depth: 1, Tags: git.NoTags})
 	if err != nil {
 		return nil, explain(ctx, "clone", err)
 	}
@@ -145,7 +188,7 @@ func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, er
 	if c.base.Short() == c.branch {
 		return nil, actions.Permanent(fmt.Errorf("%s is the step's own branch: it cannot be the base", c.branch))
 	}
-	if c.remote, err = h.tip(ctx, c); err != nil {
+	if err := c.own(ctx, req); err != nil {
 		return nil, err
 	}
 	if c.tree, err = cloned.Worktree(); err != nil {
@@ -158,22 +201,24 @@ func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, er
 	return c, err
 }
 
-// tip is where the step's branch is on the remote; zero when it is not there.
-func (h handler) tip(ctx context.Context, c *change) (plumbing.Hash, error) {
-	remote, err := c.git.Remote(git.DefaultRemoteName)
+// own refuses a branch of the step's name that an attempt of it has not pushed.
+func (c *change) own(ctx context.Context, req *actions.Request) error {
+	if c.tip.IsZero() {
+		return nil
+	}
+	err := c.git.FetchContext(ctx, &git.FetchOptions{RemoteName: git.DefaultRemoteName, Auth: c.repository.Auth, Depth: 1, Tags: git.NoTags,
+		RefSpecs: []gitconfig.RefSpec{gitconfig.RefSpec(c.ref() + ":refs/remotes/origin/own")}})
+	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
+		return explain(ctx, "fetch", err)
+	}
+	commit, err := c.git.CommitObject(c.tip)
 	if err != nil {
-		return plumbing.ZeroHash, actions.Permanent(err)
+		return actions.Transient(fmt.Errorf("gitops: %w", err)) // it has moved on meanwhile
 	}
-	all, err := remote.ListContext(ctx, &git.ListOptions{Auth: c.repository.Auth})
-	if err != nil {
-		return plumbing.ZeroHash, explain(ctx, "list", err)
+	if !slices.Contains(strings.Split(commit.Message, "\n"), signature(req)) {
+		return actions.Permanent(fmt.Errorf("branch %s is there already, and its last commit is not this step's: have its owner move it away", c.branch))
 	}
-	for _, ref := range all {
-		if ref.Name() == plumbing.NewBranchReferenceName(c.branch) {
-			return ref.Hash(), nil
-		}
-	}
-	return plumbing.ZeroHash, nil
+	return nil
 }
 
 // read reads a file, and follows no link.
@@ -204,17 +249,18 @@ func (handler) BeginsItself() bool { return true }
 
 // Execute pushes the change and opens the pull request; what an attempt before has done of it stays.
 func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	c, err := h.prepare(ctx, req)
+	var c *change
+	err := patience.Try(ctx, func() (err error) { c, err = h.prepare(ctx, req); return err })
 	if err != nil {
 		return nil, err
 	}
-	if c.before == c.after {
+	if c.before == c.after && c.tip.IsZero() {
 		if err := req.Begin(ctx, nil); err != nil {
 			return nil, err
 		}
 		return &actions.Result{Message: c.path + " has the values already"}, nil
 	}
-	tip := c.remote
+	tip := c.tip
 	if tip.IsZero() {
 		if tip, err = h.commit(req, c); err != nil {
 			return nil, err
@@ -224,8 +270,8 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	if c.remote.IsZero() {
-		if err := h.push(ctx, c, tip); err != nil {
+	if c.tip.IsZero() {
+		if err := patience.Try(ctx, func() error { return c.push(ctx, tip) }); err != nil {
 			return nil, err
 		}
 	}
@@ -260,45 +306,41 @@ func (h handler) commit(req *actions.Request, c *change) (plumbing.Hash, error) 
 		return plumbing.ZeroHash, actions.Permanent(fmt.Errorf("gitops: %w", err))
 	}
 	who := &object.Signature{Name: h.g.author, Email: h.g.email, When: time.Now()}
-	hash, err := c.tree.Commit(title(c)+"\n\nremedy "+req.Key()+"\n", &git.CommitOptions{Author: who, Committer: who})
+	hash, err := c.tree.Commit(title(c)+"\n\n"+signature(req)+"\n", &git.CommitOptions{Author: who, Committer: who})
 	return hash, actions.Permanent(err)
 }
 
 func title(c *change) string { return "Update " + c.path }
 
 // push pushes the step's branch and nothing else. When the answer gets lost it looks whether it arrived.
-func (h handler) push(ctx context.Context, c *change, tip plumbing.Hash) error {
-	branch := plumbing.NewBranchReferenceName(c.branch)
-	spec := gitconfig.RefSpec(branch + ":" + branch)
-	if branch == c.base || spec.IsForceUpdate() {
+func (c *change) push(ctx context.Context, tip plumbing.Hash) error {
+	spec := gitconfig.RefSpec(c.ref() + ":" + c.ref())
+	if c.ref() == c.base || spec.IsForceUpdate() {
 		return actions.Permanent(errors.New("gitops: the base branch is never pushed to"))
 	}
 	err := c.git.PushContext(ctx, &git.PushOptions{RemoteName: git.DefaultRemoteName, RefSpecs: []gitconfig.RefSpec{spec}, Auth: c.repository.Auth})
 	if err == nil || errors.Is(err, git.NoErrAlreadyUpToDate) {
 		return nil
 	}
-	if now, again := h.tip(ctx, c); again == nil && now == tip {
+	if c.look(ctx) == nil && c.tip == tip {
 		return nil
 	}
 	return explain(ctx, "push", err)
 }
 
-// open opens the pull request, or finds it.
-func (h handler) open(ctx context.Context, req *actions.Request, c *change) (PullRequest, error) {
+// open opens the pull request, or finds it: the answer to an attempt before may have got lost.
+func (h handler) open(ctx context.Context, req *actions.Request, c *change) (pr PullRequest, err error) {
 	forge := c.repository.Forge
-	pr, ok, err := forge.Find(ctx, c.branch)
-	if err != nil {
-		return pr, err
-	}
-	if !ok {
+	err = patience.Try(ctx, func() error {
+		found, ok, err := forge.Find(ctx, c.branch)
+		if err != nil || ok {
+			pr = found
+			return err
+		}
 		text := fmt.Sprintf("Step %s of run %s.\n\n%s", req.Step, req.Run, req.Description)
 		pr, err = forge.Open(ctx, c.branch, c.base.Short(), title(c), text)
-		if err != nil { // the answer may have got lost
-			if found, ok, again := forge.Find(ctx, c.branch); again == nil && ok {
-				pr, err = found, nil
-			}
-		}
-	}
+		return err
+	})
 	return pr, err
 }
 
@@ -312,27 +354,29 @@ func (h handler) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 }
 
 // Probe tells whether the branch is there, and its pull request. What is missing, another attempt adds.
-func (h handler) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
+func (h handler) Probe(ctx context.Context, req *actions.Request) (outcome actions.Outcome, err error) {
 	if req.Begun == nil {
 		return actions.OutcomeDidNotHappen, nil
 	}
-	c, err := h.prepare(ctx, req)
+	err = patience.Try(ctx, func() error {
+		outcome = actions.OutcomeDidNotHappen
+		at, err := h.place(ctx, req)
+		if err != nil || at.tip.IsZero() {
+			return err
+		}
+		if req.Parameters.Bool("createPR") && at.repository.Forge != nil {
+			_, ok, err := at.repository.Forge.Find(ctx, at.branch)
+			if err != nil || !ok {
+				return err
+			}
+		}
+		outcome = actions.OutcomeHappened
+		return nil
+	})
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	if c.remote.IsZero() {
-		return actions.OutcomeDidNotHappen, nil
-	}
-	if req.Parameters.Bool("createPR") {
-		_, ok, err := c.repository.Forge.Find(ctx, c.branch)
-		if err != nil {
-			return actions.OutcomeUnknown, err
-		}
-		if !ok {
-			return actions.OutcomeDidNotHappen, nil
-		}
-	}
-	return actions.OutcomeHappened, nil
+	return outcome, nil
 }
 
 // Compensate closes the pull request and deletes the branch, unless somebody has gone on with them.
@@ -340,15 +384,19 @@ func (h handler) Compensate(ctx context.Context, req *actions.Request, undo *act
 	if undo == nil {
 		return nil
 	}
-	c, err := h.prepare(ctx, req)
+	return patience.Try(ctx, func() error { return h.takeBack(ctx, req, undo) })
+}
+
+func (h handler) takeBack(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
+	at, err := h.place(ctx, req)
 	if err != nil {
 		return err
 	}
-	if commit, _ := undo.State["commit"].(string); !c.remote.IsZero() && c.remote.String() != commit {
-		return fmt.Errorf("somebody has pushed to %s: %w", c.branch, actions.ErrDrift)
+	if commit, _ := undo.State["commit"].(string); !at.tip.IsZero() && at.tip.String() != commit {
+		return fmt.Errorf("somebody has pushed to %s: %w", at.branch, actions.ErrDrift)
 	}
-	if forge := c.repository.Forge; forge != nil {
-		pr, ok, err := forge.Find(ctx, c.branch)
+	if forge := at.repository.Forge; forge != nil {
+		pr, ok, err := forge.Find(ctx, at.branch)
 		switch {
 		case err != nil:
 			return err
@@ -360,18 +408,19 @@ func (h handler) Compensate(ctx context.Context, req *actions.Request, undo *act
 			}
 		}
 	}
-	if c.remote.IsZero() {
+	if at.tip.IsZero() {
 		return nil
 	}
-	branch := plumbing.NewBranchReferenceName(c.branch)
-	err = c.git.PushContext(ctx, &git.PushOptions{RemoteName: git.DefaultRemoteName, RefSpecs: []gitconfig.RefSpec{gitconfig.RefSpec(":" + branch)}, Auth: c.repository.Auth})
+	// The server deletes the branch only where it is still as it was seen.
+	err = at.origin.PushContext(ctx, &git.PushOptions{RemoteName: git.DefaultRemoteName, RefSpecs: []gitconfig.RefSpec{gitconfig.RefSpec(":" + at.ref())},
+		RequireRemoteRefs: []gitconfig.RefSpec{gitconfig.RefSpec(at.tip.String() + ":" + at.ref().String())}, Auth: at.repository.Auth})
 	if err == nil || errors.Is(err, git.NoErrAlreadyUpToDate) {
 		return nil
 	}
 	return explain(ctx, "delete the branch", err)
 }
 
-var userinfo = regexp.MustCompile(`//[^/@\s]*@`)
+var userinfo = regexp.MustCompile(`//[^/\s]*@`)
 
 // explain classes an error of git, and takes credentials out of it.
 func explain(ctx context.Context, what string, err error) error {

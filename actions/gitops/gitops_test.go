@@ -54,6 +54,7 @@ func repository(t *testing.T) string {
 	require.NoError(t, os.WriteFile(filepath.Join(work, "production", "config.yaml"), []byte(manifest), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(work, "deployment.yaml"), []byte(deployment), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(work, "two.yaml"), []byte(manifest+"---\n"+deployment), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(work, "wide.yaml"), []byte("kind: Thing\nspec: {\"é\": [1], 名前: é, n: 1, m: 11} # été\n"), 0o644))
 	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(work, "link.yaml")))
 	run(t, work, "init", "-q", "-b", "main")
 	run(t, work, "add", ".")
@@ -88,6 +89,12 @@ func newForge(t *testing.T) *forge {
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
 	return f
+}
+
+func (f *forge) set(status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = status
 }
 
 func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -285,20 +292,111 @@ func TestErrorsAreClassedAndHaveNoCredentials(t *testing.T) {
 	req, _ := request("production/config.yaml", map[string]any{"DATABASE_POOL_SIZE": "200"})
 	for status, transient := range map[int]bool{502: true, 429: true, 422: false} {
 		f.fail = status
-		_, err := handlerOf(t, bare, f).Execute(t.Context(), req)
+		soon, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		_, err := handlerOf(t, bare, f).Execute(soon, req)
+		cancel()
 		require.Error(t, err)
 		require.Equal(t, transient, actions.IsTransient(err), status)
 	}
 	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, strings.NewReader("no")) }))
 	address := strings.Replace(silent.URL, "http://", "http://user:hunter2@", 1)
 	silent.Close()
-	_, err := handlerOf(t, address+"/x.git", f).Execute(t.Context(), req)
-	require.True(t, actions.IsTransient(err), err)
-	require.NotContains(t, err.Error(), "hunter2")
+	for _, password := range []string{"hunter2", "hunter2@x"} {
+		_, err := handlerOf(t, strings.Replace(address, "hunter2", password, 1)+"/x.git", f).(actions.DryRunner).DryRun(t.Context(), req)
+		require.True(t, actions.IsTransient(err), err)
+		require.NotContains(t, err.Error(), "hunter2")
+		require.NotContains(t, err.Error(), "@")
+	}
+	var err error
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = handlerOf(t, bare, f).Execute(ctx, req)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestAnOutageInTheMiddleFailsNothing(t *testing.T) {
+	bare, f := repository(t), newForge(t)
+	h := handlerOf(t, bare, f)
+	req, con := request("production/config.yaml", map[string]any{"DATABASE_POOL_SIZE": "200"})
+	outage := func() {
+		f.set(http.StatusBadGateway)
+		time.AfterFunc(time.Second, func() { f.set(0) })
+	}
+	outage()
+	_, err := h.Execute(t.Context(), req)
+	require.NoError(t, err)
+	require.Len(t, f.pulls, 1)
+	outage()
+	require.NoError(t, h.(actions.Compensator).Compensate(t.Context(), req, con.undo))
+	require.Equal(t, "closed", f.pulls[0]["state"])
+}
+
+func TestAnUndoNeedsNothingButItsRecord(t *testing.T) {
+	bare, f := repository(t), newForge(t)
+	h := handlerOf(t, bare, f)
+	req, con := request("production/config.yaml", map[string]any{"DATABASE_POOL_SIZE": "200"})
+	_, err := h.Execute(t.Context(), req)
+	require.NoError(t, err)
+	clone := filepath.Join(t.TempDir(), "clone")
+	run(t, filepath.Dir(clone), "clone", "-q", bare, clone)
+	run(t, clone, "rm", "-q", "production/config.yaml")
+	run(t, clone, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "It moved")
+	run(t, clone, "push", "-q", "origin", "main")
+	req.Begun = con.undo
+	outcome, err := h.(actions.Prober).Probe(t.Context(), req)
+	require.NoError(t, err)
+	require.Equal(t, actions.OutcomeHappened, outcome)
+	require.NoError(t, h.(actions.Compensator).Compensate(t.Context(), req, con.undo), "although the file is gone from the base")
+	require.Equal(t, "closed", f.pulls[0]["state"])
+	require.Equal(t, "* main", run(t, bare, "branch", "--list"))
+}
+
+func TestABranchOfSomebodyElseIsNotProposed(t *testing.T) {
+	bare, f := repository(t), newForge(t)
+	h := handlerOf(t, bare, f)
+	req, con := request("production/config.yaml", map[string]any{"DATABASE_POOL_SIZE": "200"})
+	run(t, bare, "branch", "remedy/r/rec-009", "main")
+	_, err := h.Execute(t.Context(), req)
+	require.ErrorContains(t, err, "branch remedy/r/rec-009 is there already, and its last commit is not this step's")
+	require.False(t, actions.IsTransient(err))
+	require.Nil(t, con.undo)
+	require.Empty(t, f.pulls)
+}
+
+func TestEveryIdMakesABranch(t *testing.T) {
+	bare, f := repository(t), newForge(t)
+	for _, step := range []string{"a.lock", "a..b", ".a", "a."} {
+		req, con := request("production/config.yaml", map[string]any{"DATABASE_POOL_SIZE": "200"})
+		req.Step = step
+		_, err := handlerOf(t, bare, f).Execute(t.Context(), req)
+		require.NoError(t, err, step)
+		require.NoError(t, handlerOf(t, bare, f).(actions.Compensator).Compensate(t.Context(), req, con.undo), step)
+	}
+	require.Equal(t, "* main", run(t, bare, "branch", "--list"))
+}
+
+func TestGitHubIsNotFollowedElsewhereAndTextIsCode(t *testing.T) {
+	var body struct{ Body string }
+	status := http.StatusCreated
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		w.Header().Set("Location", "/elsewhere")
+		w.Header().Set("Retry-After", "3")
+		w.WriteHeader(status)
+		fmt.Fprint(w, `{}`)
+	}))
+	defer s.Close()
+	g := gitops.GitHub{Owner: "shop", Name: "k8s-configs", Token: "t0ken", URL: s.URL}
+	_, err := g.Open(t.Context(), "a", "main", "t", "one\r@everyone\r\n# two")
+	require.NoError(t, err)
+	require.Equal(t, "    one\n    @everyone\n    # two\n", body.Body)
+	status = http.StatusMovedPermanently
+	err = g.Close(t.Context(), 1)
+	require.ErrorContains(t, err, "the repository has moved", "a request that is sent on would close nothing")
+	require.False(t, actions.IsTransient(err))
+	status = http.StatusForbidden
+	err = g.Close(t.Context(), 1)
+	require.True(t, actions.IsTransient(err), "a secondary rate limit")
 }
 
 func TestOnlyWhatIsPatchedChanges(t *testing.T) {
@@ -309,4 +407,8 @@ func TestOnlyWhatIsPatchedChanges(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"deployment.yaml on branch remedy/r/rec-009", "-   replicas: 5 # by hand", "-         resources: {limits: {memory: 2Gi}}",
 		"+   replicas: 8 # by hand", "+         resources: {limits: {memory: 3Gi}}"}, p.Change)
+	wide, _ := request("wide.yaml", map[string]any{"spec.n": 2, "spec.m": 12})
+	p, err = h.(actions.DryRunner).DryRun(t.Context(), wide)
+	require.NoError(t, err)
+	require.Equal(t, `+ spec: {"é": [1], 名前: é, n: 2, m: 12} # été`, p.Change[2], "also behind letters of several bytes")
 }

@@ -3,6 +3,8 @@ package httpcheck
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,19 +23,29 @@ import (
 	"k8s.io/client-go/transport/spdy"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 )
 
 // ServiceProxy returns an Asker that asks through the API server's proxy: it needs the right to get services and
 // services/proxy. It asks the port named http, web or https, else the first one.
 func ServiceProxy(config *rest.Config) (Asker, error) {
-	client, err := kubernetes.NewForConfig(config)
+	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("httpcheck: %w", err)
 	}
-	return proxy{client}, nil
+	// A redirect is the service's: it must not lead away, with the runner's credentials for the cluster.
+	direct := directclient.Of(client, 0)
+	typed, err := kubernetes.NewForConfigAndClient(config, direct)
+	if err != nil {
+		return nil, fmt.Errorf("httpcheck: %w", err)
+	}
+	return proxy{typed, direct}, nil
 }
 
-type proxy struct{ client kubernetes.Interface }
+type proxy struct {
+	client kubernetes.Interface
+	direct *http.Client
+}
 
 // Rights is what RBAC must allow beside reading services.
 func (proxy) Rights() (verb, resource string) { return "get", "services/proxy" }
@@ -57,32 +68,29 @@ func (p proxy) Ask(ctx context.Context, namespace, service, endpoint string) (in
 	if port.Name == "https" || port.Port == 443 {
 		name = "https:" + name
 	}
-	req := p.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("services").Name(name).SubResource("proxy").Suffix(e.Path)
-	for k, values := range e.Query() {
-		for _, v := range values {
-			req.Param(k, v)
-		}
+	u := p.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("services").Name(name).SubResource("proxy").Suffix(e.Path).URL()
+	u.RawQuery = e.RawQuery
+	status, body, err := fetch(ctx, p.direct, u.String())
+	if err != nil {
+		return 0, err
 	}
-	status := 0
-	result := req.Do(ctx).StatusCode(&status)
-	switch err := result.Error(); {
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "services/proxy"):
+	switch err := own(body); {
+	case err == nil:
+	case apierrors.IsForbidden(err):
 		return 0, actions.Permanent(fmt.Errorf("the runner may not get services/proxy in namespace %s: give its account that right: %w", namespace, err))
-	case status == 0 && err != nil:
-		return 0, actions.Transient(err)
-	case err != nil && !fromService(err):
+	default:
 		return 0, actions.Transient(fmt.Errorf("service %s/%s cannot be reached: %w", namespace, service, err))
 	}
 	return status, nil
 }
 
-// fromService tells whether an error is an answer of the service, and not the API server's own, such as that there are no
-// endpoints.
-func fromService(err error) bool {
-	e, ok := errors.AsType[*apierrors.StatusError](err)
-	return ok && e.ErrStatus.Details != nil && slices.ContainsFunc(e.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool {
-		return c.Type == metav1.CauseTypeUnexpectedServerResponse
-	})
+// own is the API server's own error in an answer, such as that there are no endpoints; nil for an answer of the service.
+func own(body []byte) error {
+	var s metav1.Status
+	if json.Unmarshal(body, &s) != nil || s.Kind != "Status" || s.APIVersion != "v1" || s.Status != metav1.StatusFailure {
+		return nil
+	}
+	return apierrors.FromObject(&s)
 }
 
 // find is a service and the port of it that speaks HTTP.
@@ -178,7 +186,10 @@ func (f forward) Ask(ctx context.Context, namespace, service, endpoint string) (
 	if port.Name == "https" || port.Port == 443 {
 		u.Scheme = "https"
 	}
-	return get(ctx, quiet(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}), u.String())
+	// As for the API server's proxy and the kubelet's probes, the way to the pod is what is trusted: its certificate is for another
+	// name, if for any.
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	return get(ctx, directclient.Of(&http.Client{Transport: transport}, 0), u.String())
 }
 
 // pod is a ready pod of a service, and the number of the port there.

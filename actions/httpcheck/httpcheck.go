@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 )
 
 // An Asker asks an endpoint of a service and returns the HTTP status that it answers with. An error means that it could not be
@@ -47,7 +48,11 @@ func checked(namespace, service, endpoint string) (*url.URL, error) {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
 		return nil, actions.Permanent(fmt.Errorf("endpoint %q: give the path of the service, such as /health", endpoint))
 	}
-	return &url.URL{Path: path.Clean("/" + u.Path), RawQuery: u.RawQuery}, nil
+	clean := path.Clean("/" + u.Path)
+	if strings.HasSuffix(u.Path, "/") && clean != "/" { // to many services that is another path
+		clean += "/"
+	}
+	return &url.URL{Path: clean, RawQuery: u.RawQuery}, nil
 }
 
 // Template returns an Asker for services that have a URL, such as "http://{service}.{namespace}.svc:8080" or
@@ -57,17 +62,7 @@ func Template(text string, client *http.Client) (Asker, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || !strings.Contains(text, "{service}") {
 		return nil, errors.New(`httpcheck: a template is an http or https URL that contains {service}, and perhaps {namespace}`)
 	}
-	return template{text, quiet(client)}, nil
-}
-
-// quiet is a client that follows no redirect.
-func quiet(client *http.Client) *http.Client {
-	if client == nil {
-		client = &http.Client{}
-	}
-	own := *client
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
+	return template{text, directclient.Of(client, 0)}, nil
 }
 
 type template struct {
@@ -90,17 +85,23 @@ func (t template) Ask(ctx context.Context, namespace, service, endpoint string) 
 }
 
 func get(ctx context.Context, client *http.Client, where string) (int, error) {
+	status, _, err := fetch(ctx, client, where)
+	return status, err
+}
+
+// fetch asks, and returns the status and the beginning of the answer.
+func fetch(ctx context.Context, client *http.Client, where string) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
-		return 0, actions.Permanent(err)
+		return 0, nil, actions.Permanent(err)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, actions.Transient(err)
+		return 0, nil, directclient.Failed("GET "+req.URL.Path, err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer)
-	return resp.StatusCode, nil
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, body, nil
 }

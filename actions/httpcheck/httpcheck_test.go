@@ -35,9 +35,13 @@ func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 // shop answers as a service does: 200 for /health with a query, 503 for /ill, and elsewhere with a redirect.
 func shop(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case r.URL.Query().Get("to") != "":
+		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+	case strings.HasSuffix(r.URL.Path, "/slash/"): // and nothing without the slash
 	case strings.HasSuffix(r.URL.Path, "/health") && r.URL.RawQuery == "deep=1", strings.HasSuffix(r.URL.Path, "/health"):
 		_, _ = w.Write([]byte(strings.Repeat("fine", 100_000)))
 	case strings.HasSuffix(r.URL.Path, "/ill"):
+		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	default:
 		http.Redirect(w, r, "http://169.254.169.254/secret", http.StatusFound)
@@ -52,12 +56,12 @@ func TestATemplateLeadsToTheServiceAndNowhereElse(t *testing.T) {
 	}))
 	a, err := httpcheck.Template(s.URL+"/{namespace}/{service}", nil)
 	require.NoError(t, err)
-	for endpoint, want := range map[string]int{"/health": 200, "health?deep=1": 200, "/ill": 503, "/../../../other": 302} {
+	for endpoint, want := range map[string]int{"/health": 200, "health?deep=1": 200, "/ill": 503, "/../../../other": 302, "/slash/": 200} {
 		status, err := a.Ask(t.Context(), "shop", "web", endpoint)
 		require.NoError(t, err)
 		require.Equal(t, want, status, endpoint)
 	}
-	require.ElementsMatch(t, []string{"/shop/web/health", "/shop/web/health?deep=1", "/shop/web/ill", "/shop/web/other"}, asked, "a redirect is not followed")
+	require.ElementsMatch(t, []string{"/shop/web/health", "/shop/web/health?deep=1", "/shop/web/ill", "/shop/web/other", "/shop/web/slash/"}, asked, "a redirect is not followed")
 	for _, bad := range []string{"http://169.254.169.254/latest", "//evil/x", "file:///etc/passwd", "x:y", "http://user@h/"} {
 		_, err := a.Ask(t.Context(), "shop", "web", bad)
 		require.ErrorContains(t, err, "give the path of the service", bad)
@@ -130,6 +134,15 @@ func TestTheAPIServerAsksAService(t *testing.T) {
 	status, err = a.Ask(t.Context(), "default", "web", "ill")
 	require.NoError(t, err)
 	require.Equal(t, 503, status)
+	var token string
+	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		token = "it was asked with " + r.Header.Get("Authorization")
+	}))
+	defer inside.Close()
+	status, err = a.Ask(t.Context(), "default", "web", "/away?to="+url.QueryEscape(inside.URL))
+	require.NoError(t, err)
+	require.Equal(t, 302, status)
+	require.Empty(t, token, "a service leads the runner nowhere, and gets no token of the cluster's")
 	_, err = a.Ask(t.Context(), "default", "none", "/health")
 	require.ErrorContains(t, err, "service default/none does not exist")
 	require.False(t, actions.IsTransient(err))
@@ -167,6 +180,29 @@ func TestAPortOfAPodIsForwarded(t *testing.T) {
 	status, err = a.Ask(t.Context(), "default", "forwarded", "/ill")
 	require.NoError(t, err)
 	require.Equal(t, 503, status)
+}
+
+func TestAForwardedPortMaySpeakTLS(t *testing.T) {
+	c, config, client := cluster(t)
+	l, err := net.Listen("tcp", c.Forward)
+	require.NoError(t, err)
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(shop)}}
+	s.StartTLS()
+	defer s.Close()
+	room := corev1.ResourceList{"cpu": apiresource.MustParse("8"), "memory": apiresource.MustParse("8Gi"), "pods": apiresource.MustParse("50")}
+	_, err = client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "forward-tls"}, Status: corev1.NodeStatus{Allocatable: room, Capacity: room}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = client.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "tls-0", Labels: map[string]string{"app": "secure"}}, Spec: corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "main", Image: "nothing"}}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = client.CoreV1().Services("default").Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "secure"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "secure"},
+		Ports: []corev1.ServicePort{{Name: "https", Port: 443}}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	a, err := httpcheck.PortForward(config)
+	require.NoError(t, err)
+	var status int
+	require.Eventually(t, func() bool { status, err = a.Ask(t.Context(), "default", "secure", "/health"); return err == nil }, 10*time.Second, 50*time.Millisecond, "its certificate is for its own name: %v", err)
+	require.Equal(t, 200, status)
 }
 
 // A script answers one after the other.

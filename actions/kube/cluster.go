@@ -63,6 +63,7 @@ type Cluster struct {
 	dynamic      dynamic.Interface
 	generate     func(ctx context.Context, secret schema.Target, key string) ([]byte, error)
 	feeds        feeds
+	written      sync.Map // feedKey with the object's name: the resource version in which it was written here last
 	allowed      sync.Map // Right: the time.Time when the API server said that the account has it
 	own          struct {
 		mu       sync.Mutex // guards what follows

@@ -144,7 +144,7 @@ func (e *edit) BeginsItself() bool { return true }
 
 // Execute writes the fields and waits until that is done.
 func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	live, err := e.read(ctx, req)
+	live, err := e.latest(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,8 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 		return nil, err
 	}
 	owner := gitOwner(live)
-	if live, err = e.write(ctx, req, live, before, want); err != nil {
+	check := func(now object) error { return e.check(ctx, req, now) }
+	if live, err = e.writeChecked(ctx, req, live, before, want, check); err != nil {
 		return nil, err
 	}
 	message, err := e.verb.settle(ctx, e.c, req, live)
@@ -339,7 +340,13 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 
 // write patches an object until its fields are as wanted. An answer that got lost, and a change of something else, are
 // looked into; nobody else's change of the fields is overwritten.
-func (e *edit) write(ctx context.Context, req *actions.Request, live object, before, want []field) (written object, err error) {
+func (e *edit) write(ctx context.Context, req *actions.Request, live object, before, want []field) (object, error) {
+	return e.writeChecked(ctx, req, live, before, want, nil)
+}
+
+// writeChecked is write that has an object checked again which is not as it was any more. A nil check refuses nothing.
+func (e *edit) writeChecked(ctx context.Context, req *actions.Request, live object, before, want []field, check func(object) error) (written object, err error) {
+	checked := live
 	err = patiently(ctx, func() error {
 		if live == nil {
 			now, err := e.kind.get(ctx, e.c, req.Target)
@@ -353,6 +360,12 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 		}
 		if !live.has(before) {
 			return actions.Permanent(fmt.Errorf("%s was changed meanwhile: %s", req.Target, strings.Join(e.describe(before, live.now(want)), ", ")))
+		}
+		if check != nil && live.version() != checked.version() {
+			if err := check(live); err != nil {
+				return err
+			}
+			checked = live
 		}
 		uid := live.uid()
 		if written, err = e.kind.patch(ctx, e.c, req.Target, live, want, e.c.patchOptions()); err == nil {
@@ -369,6 +382,10 @@ func (e *edit) write(ctx context.Context, req *actions.Request, live object, bef
 		}
 		return e.explain(err, "patch", req)
 	})
+	if err == nil {
+		_, resource := e.kind.name(req.Target)
+		e.c.wrote(resource, req.Target, written)
+	}
 	return written, err
 }
 
@@ -393,6 +410,18 @@ func (e *edit) rights(t *actions.Task) []Right {
 		all = append(all, more.rights(t)...)
 	}
 	return all
+}
+
+// latest is the object as an open watch shows it, when there is something to write onto that version; else it is read.
+func (e *edit) latest(ctx context.Context, req *actions.Request) (object, error) {
+	if watched, ok := e.kind.(interface {
+		seen(c *Cluster, t schema.Target) object
+	}); ok {
+		if live := watched.seen(e.c, req.Target); live != nil && !live.has(e.verb.want(req, live)) {
+			return live, nil
+		}
+	}
+	return e.read(ctx, req)
 }
 
 func (e *edit) read(ctx context.Context, req *actions.Request) (live object, err error) {

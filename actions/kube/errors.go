@@ -11,6 +11,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/patience"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -46,28 +47,5 @@ func passes(err error) bool {
 	return network || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err)
 }
 
-// The waits between two questions to an API server that does not answer.
-const (
-	firstWait = 100 * time.Millisecond
-	lastWait  = 2 * time.Second
-)
-
 // patiently asks again while the error may pass and ctx goes on.
-func patiently(ctx context.Context, f func() error) error {
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		err := f()
-		if err == nil || !actions.IsTransient(err) || ctx.Err() != nil {
-			return err
-		}
-		if e, ok := errors.AsType[*actions.HandlerError](err); ok {
-			wait = max(wait, e.RetryAfter)
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		}
-	}
-}
+func patiently(ctx context.Context, f func() error) error { return patience.Try(ctx, f) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -105,6 +107,37 @@ func (c *Cluster) await(ctx context.Context, resource, namespace string, look fu
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// seen is an object as an open watch shows it; nil when none does, or has not got to what was written here last. It may be a moment
+// old, so it is only for who then writes onto the version that it has.
+func (c *Cluster) seen(resource, namespace, name string) runtime.Object {
+	c.feeds.mu.Lock()
+	f := c.feeds.open[feedKey{resource, namespace}]
+	c.feeds.mu.Unlock()
+	if f == nil || !f.informer.HasSynced() {
+		return nil
+	}
+	o, ok, err := f.informer.GetStore().GetByKey(namespace + "/" + name)
+	if err != nil || !ok {
+		return nil
+	}
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return nil
+	}
+	if last, ok := c.written.Load(feedKey{resource, namespace + "/" + name}); ok {
+		if order, err := resourceversion.CompareResourceVersion(m.GetResourceVersion(), last.(string)); err != nil || order < 0 {
+			return nil
+		}
+	}
+	return o.(runtime.Object)
+}
+
+// wrote takes note of the version in which an object was written here. resource may be one of its subresources.
+func (c *Cluster) wrote(resource string, t schema.Target, written object) {
+	resource, _, _ = strings.Cut(resource, "/")
+	c.written.Store(feedKey{resource, t.Namespace + "/" + t.Name}, written.version())
 }
 
 // feed is the feed of a resource in a namespace, with one user more.

@@ -349,6 +349,40 @@ func TestUndoingAConfigMapRestartsWhoHasReadIt(t *testing.T) {
 	require.Equal(t, after, template("reader"), "undone twice, restarted once")
 }
 
+func TestUndoingAConfigMapRestartsWhoseContainerWasStartedAgain(t *testing.T) {
+	c := newCluster(t)
+	c.node("again-a")
+	_, err := c.client.CoreV1().ConfigMaps(c.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	for _, name := range []string{"crashed", "steady"} {
+		c.deployment(name, 1, "")
+		c.patchDeployment(name, `{"spec":{"template":{"spec":{"containers":[{"name":"main","envFrom":[{"configMapRef":{"name":"settings"}}]}]}}}}`)
+		c.settled(name)
+	}
+	restarts := func(name string) string {
+		d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), name, metav1.GetOptions{})
+		require.NoError(t, err)
+		return d.Spec.Template.Annotations["kubectl.kubernetes.io/restartedAt"]
+	}
+	patch, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"a": "2"}})
+	_, err = c.execute(patch)
+	require.NoError(t, err)
+	// As if both pods were made an hour before the patch, and the container of one had ended and was started again after it.
+	at, err := time.Parse(time.RFC3339, con.undo.State["at"].(string))
+	require.NoError(t, err)
+	con.undo.State["at"] = at.Add(time.Hour).Format(time.RFC3339)
+	pods, err := c.client.CoreV1().Pods(c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=crashed"})
+	require.NoError(t, err)
+	for i := range pods.Items {
+		status := fmt.Appendf(nil, `{"status":{"containerStatuses":[{"name":"main","image":"nothing","imageID":"","ready":true,"restartCount":1,"state":{"running":{"startedAt":%q}}}]}}`, at.Add(time.Hour+time.Minute).Format(time.RFC3339))
+		_, err := c.client.CoreV1().Pods(c.namespace).Patch(t.Context(), pods.Items[i].Name, types.StrategicMergePatchType, status, metav1.PatchOptions{}, "status")
+		require.NoError(t, err)
+	}
+	require.NoError(t, c.compensate(patch, con.undo))
+	require.NotEmpty(t, restarts("crashed"), "it was started again with the value that was taken back")
+	require.Empty(t, restarts("steady"))
+}
+
 func TestTwoHundredRolloutsShareTheirWatches(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")

@@ -171,6 +171,10 @@ func (c *Cluster) located(ctx context.Context, task *actions.Task, t schema.Targ
 		return t, nil
 	}
 	where := namespaces(task)
+	if len(where) == 1 { // who looks at it finds out whether it is there
+		t.Namespace = where[0]
+		return t, nil
+	}
 	var found []schema.Target
 	for _, ns := range where {
 		at := schema.Target{Kind: t.Kind, Namespace: ns, Name: t.Name}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -570,4 +571,52 @@ func TestPartsOfANetworkPolicyAreReplaced(t *testing.T) {
 		require.Zero(t, begun.begun)
 	}
 	require.Equal(t, made.Spec, spec())
+}
+
+func TestAWorkloadThatChangedAMomentAgoIsCheckedAgain(t *testing.T) {
+	c := newCluster(t)
+	c.node("moment-a")
+	for i := range 3 { // whether the watch that the first restart opened is behind is a matter of luck
+		name := fmt.Sprintf("web-%d", i)
+		c.deployment(name, 1, "")
+		first, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": name, "stableFor": "1s"})
+		_, err := c.execute(first)
+		require.NoError(t, err)
+		c.patchDeployment(name, `{"spec":{"paused":true}}`)
+		again, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": name, "stableFor": "1s"})
+		again.Task.Step = "again"
+		_, err = c.execute(again)
+		require.ErrorContains(t, err, "is paused")
+		require.False(t, actions.IsTransient(err))
+	}
+}
+
+func TestAWatchThatIsOpenIsNotAskedTwice(t *testing.T) {
+	c := newCluster(t)
+	c.node("twice-a")
+	c.deployment("web", 1, "")
+	config := configOf(t, controlplane.Admin)
+	var gets atomic.Int64
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/deployments/web") {
+				gets.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	k, err := kube.New(config, kube.Options{})
+	require.NoError(t, err)
+	defer k.Close()
+	restart, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "web", "stableFor": "1s"})
+	_, err = k.Handlers()["rolling_restart_pods"].Execute(t.Context(), restart)
+	require.NoError(t, err)
+	asked := gets.Load()
+	up, con := c.request("scale_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "replicas": 2})
+	_, err = k.Handlers()["scale_deployment"].Execute(t.Context(), up)
+	require.NoError(t, err)
+	require.Equal(t, asked, gets.Load(), "the watch of the restart shows it")
+	require.EqualValues(t, 2, c.size("web"))
+	require.NoError(t, k.Handlers()["scale_deployment"].(actions.Compensator).Compensate(t.Context(), up, con.undo))
+	require.EqualValues(t, 1, c.size("web"), "what was written a moment ago is taken back, whatever the watch shows")
 }

@@ -30,7 +30,8 @@ func (c *Cluster) readers(ctx context.Context, t schema.Target) ([]schema.Target
 // skew is how far the clocks of the runner and of the cluster may be apart.
 const skew = 5 * time.Second
 
-// rollReaders restarts the workloads with pods that have read what is undone now: those that started since it was written.
+// rollReaders restarts the workloads with pods that have read what is undone now: those with a container that started since it was
+// written, be it for the first time or again.
 // What is restored is what runs, not only what is written.
 func (c *Cluster) rollReaders(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
 	at, _ := undo.State["at"].(string)
@@ -49,7 +50,7 @@ func (c *Cluster) rollReaders(ctx context.Context, req *actions.Request, undo *a
 	var stale []schema.Target
 	for i := range pods.Items {
 		p := &pods.Items[i]
-		if p.DeletionTimestamp != nil || p.CreationTimestamp.Time.Before(since.Add(-skew)) || !reads(&p.Spec, req.Target) {
+		if p.DeletionTimestamp != nil || !startedSince(p, since.Add(-skew)) || !reads(&p.Spec, req.Target) {
 			continue
 		}
 		owner, err := c.workloadOfPod(ctx, p)
@@ -63,6 +64,15 @@ func (c *Cluster) rollReaders(ctx context.Context, req *actions.Request, undo *a
 	}
 	slices.SortFunc(stale, compareTargets)
 	return c.roll(ctx, slices.Compact(stale), req.Key()+"/undo", 0)
+}
+
+// startedSince tells whether a pod, or one of its containers, has started since then: a container reads when it starts, and so
+// does one that is started again.
+func startedSince(p *corev1.Pod, since time.Time) bool {
+	return !p.CreationTimestamp.Time.Before(since) ||
+		slices.ContainsFunc(slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+			return s.State.Running != nil && !s.State.Running.StartedAt.Time.Before(since)
+		})
 }
 
 // reads tells whether a pod reads a ConfigMap or a Secret.

@@ -36,6 +36,19 @@ func (workloads) get(ctx context.Context, c *Cluster, t schema.Target) (object, 
 	return nil, noWorkload(t)
 }
 
+func (workloads) seen(c *Cluster, t schema.Target) object {
+	_, resource := workloads{}.name(t)
+	o := c.seen(resource, t.Namespace, t.Name)
+	if o == nil {
+		return nil
+	}
+	live, err := workloadObject(o, nil)
+	if err != nil {
+		return nil
+	}
+	return live
+}
+
 func (workloads) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
 	data, err := strategic(patchOf(live, fields))
 	if err != nil {

@@ -315,5 +315,9 @@ func (c *Cluster) mark(ctx context.Context, t schema.Target, mark string) (writt
 		written, err = workloads{}.patch(ctx, c, t, live, []field{{restartedAtPath, now()}, {restartedByPath, mark}}, c.patchOptions())
 		return explain(err, "patch", "workloads", t)
 	})
+	if err == nil {
+		_, resource := workloads{}.name(t)
+		c.wrote(resource, t, written)
+	}
 	return written, err
 }

@@ -22,6 +22,8 @@ func (scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, err
 	return workloads{}.get(ctx, c, t)
 }
 
+func (scales) seen(c *Cluster, t schema.Target) object { return workloads{}.seen(c, t) }
+
 func (s scales) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
 	data, err := patchOf(live, fields)
 	if err != nil {

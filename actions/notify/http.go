@@ -8,16 +8,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 )
 
 // A Webhook posts messages as JSON.
@@ -27,7 +26,7 @@ type Webhook struct {
 	// Secret signs what is posted: the header Remedy-Signature is "t=SECONDS,v1=HEX", HEX the HMAC-SHA256 of SECONDS, a dot and the
 	// body. Empty: nothing is signed.
 	Secret []byte
-	// Client defaults to one that waits 10 seconds for an answer.
+	// Client defaults to one that waits 10 seconds for an answer. Redirects are not followed.
 	Client *http.Client
 }
 
@@ -55,7 +54,7 @@ type Slack struct {
 	URL string
 	// Token and Channel are a bot's, and where it posts.
 	Token, Channel string
-	// Client defaults to one that waits 10 seconds for an answer.
+	// Client defaults to one that waits 10 seconds for an answer. Redirects are not followed.
 	Client *http.Client
 }
 
@@ -119,28 +118,26 @@ const maxAnswer = 64 << 10
 
 // post posts JSON and returns the answer. Errors do not tell the address.
 func post(ctx context.Context, client *http.Client, what, where string, headers http.Header, body []byte) ([]byte, error) {
-	if client == nil {
-		client = &http.Client{Timeout: 10 * time.Second}
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where, bytes.NewReader(body))
 	if err != nil || req.URL.Host == "" {
 		return nil, actions.Permanent(fmt.Errorf("notify: the URL of the %s is none", what))
 	}
 	req.Header = headers
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	resp, err := client.Do(req)
+	resp, err := directclient.Of(client, 10*time.Second).Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return nil, actions.Transient(fmt.Errorf("notify: %s: %w", what, err))
+		return nil, directclient.Failed("notify: "+what, err)
 	}
 	defer resp.Body.Close()
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode < 300 {
 		return data, nil
 	}
-	err = fmt.Errorf("notify: %s: %s: %s", what, resp.Status, plain(string(data), 200, false))
+	said := plain(string(data), 200, false)
+	if resp.StatusCode < 400 {
+		said = "a redirect is not followed: set the URL to where it leads"
+	}
+	err = fmt.Errorf("notify: %s: %s: %s", what, resp.Status, said)
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < 500 {
 		return nil, actions.Permanent(err)
 	}

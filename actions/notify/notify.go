@@ -12,6 +12,7 @@ import (
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/actions/artifact"
+	"github.com/remedykit/remedy/internal/patience"
 )
 
 // A Message is what people are told. Its texts are plain, and cut.
@@ -98,7 +99,7 @@ func plain(s string, most int, lines bool) string {
 
 func (n *Notifier) message(req *actions.Request) *Message {
 	p := req.Parameters
-	text := plain(cmp.Or(p.String("message"), req.Description, "step "+req.Step+" has something to tell"), maxText, true)
+	text := cmp.Or(plain(p.String("message"), maxText, true), plain(req.Description, maxText, true), "step "+req.Step+" has something to tell")
 	title, _, _ := strings.Cut(text, "\n")
 	m := &Message{Key: req.Key(), Title: plain(title, maxTitle, false), Text: text, Run: req.Run, Step: req.Step,
 		Type: plain(p.String("type"), maxWord, false), Project: plain(p.String("project"), maxWord, false),
@@ -127,7 +128,8 @@ func (n *Notifier) sender(req *actions.Request) (Sender, string, error) {
 
 type handler struct{ n *Notifier }
 
-// Execute delivers the message. After a crash it may be delivered twice: that is better than never.
+// Execute delivers the message, and tries again until the step's time is up. After a crash, or when an answer gets lost, it may
+// be delivered twice: that is better than never.
 func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	s, name, err := h.n.sender(req)
 	if err != nil {
@@ -136,7 +138,8 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := s.Send(ctx, h.n.message(req)); err != nil {
+	m := h.n.message(req)
+	if err := patience.Try(ctx, func() error { return s.Send(ctx, m) }); err != nil {
 		return nil, err
 	}
 	return &actions.Result{Message: "told " + name}, nil

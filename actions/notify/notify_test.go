@@ -38,6 +38,14 @@ func request(parameters map[string]any) *actions.Request {
 	return &actions.Request{Task: &actions.Task{Step: "s", Action: "notify_only", Description: "It is mended", Parameters: actions.NewParameters(parameters)}, Run: "r", Attempt: 1}
 }
 
+// soon ends before another try is made.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func handlerOf(t *testing.T, o notify.Options) actions.ActionHandler {
 	t.Helper()
 	n, err := notify.New(o)
@@ -116,7 +124,7 @@ func TestSlackSeesNoMentionAndNoLink(t *testing.T) {
 	require.EqualError(t, err, "notify: slack does not take the message: channel_not_found")
 	require.False(t, actions.IsTransient(err))
 	answer = `{"ok":false,"error":"ratelimited"}`
-	_, err = h.Execute(t.Context(), request(nil))
+	_, err = h.Execute(soon(t), request(nil))
 	require.True(t, actions.IsTransient(err))
 }
 
@@ -127,7 +135,7 @@ func TestErrorsAreClassedAndTellNoAddress(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	h := handlerOf(t, notify.Options{Default: notify.Webhook{URL: s.URL + "/T00/secret"}})
-	_, err := h.Execute(t.Context(), request(nil))
+	_, err := h.Execute(soon(t), request(nil))
 	var e *actions.HandlerError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, 9*time.Second, e.RetryAfter)
@@ -135,11 +143,50 @@ func TestErrorsAreClassedAndTellNoAddress(t *testing.T) {
 	_, err = h.Execute(t.Context(), request(nil))
 	require.False(t, actions.IsTransient(err))
 	s.Close()
-	_, err = h.Execute(t.Context(), request(nil))
+	_, err = h.Execute(soon(t), request(nil))
 	require.True(t, actions.IsTransient(err))
 	require.NotContains(t, err.Error(), "secret")
 	_, err = handlerOf(t, notify.Options{Default: notify.Webhook{URL: "::secret"}}).Execute(t.Context(), request(nil))
 	require.EqualError(t, err, "notify: the URL of the webhook is none")
+}
+
+func TestAnOutageKeepsNothingFromPeople(t *testing.T) {
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) < 4 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer s.Close()
+	_, err := handlerOf(t, notify.Options{Default: notify.Webhook{URL: s.URL}}).Execute(t.Context(), request(nil))
+	require.NoError(t, err)
+	require.EqualValues(t, 4, asked.Load())
+}
+
+func TestARedirectIsNoDelivery(t *testing.T) {
+	var asked atomic.Int64
+	login := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer login.Close()
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		s := httptest.NewServer(http.RedirectHandler(login.URL, status))
+		defer s.Close()
+		for _, sender := range []notify.Sender{notify.Webhook{URL: s.URL, Client: s.Client()}, notify.Slack{URL: s.URL}} {
+			_, err := handlerOf(t, notify.Options{Default: sender}).Execute(t.Context(), request(nil))
+			require.ErrorContains(t, err, "a redirect is not followed")
+			require.False(t, actions.IsTransient(err))
+		}
+	}
+	require.Zero(t, asked.Load(), "the message goes where the site says, and nowhere else")
+}
+
+func TestAMessageOfNothingButMarksStillSaysSomething(t *testing.T) {
+	var got notify.Message
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = json.NewDecoder(r.Body).Decode(&got) }))
+	defer s.Close()
+	_, err := handlerOf(t, notify.Options{Default: notify.Webhook{URL: s.URL}}).Execute(t.Context(), request(map[string]any{"message": "\u202e\u200b\n"}))
+	require.NoError(t, err)
+	require.Equal(t, "It is mended", got.Text)
+	require.Equal(t, "It is mended", got.Title)
 }
 
 // A mailbox is a server that speaks SMTP with STARTTLS and a login.
@@ -254,6 +301,11 @@ func TestAMailIsPlainTextWithItsAttachments(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("dump", 100), string(data))
 
+	lacking := request(map[string]any{"message": "Look", "attachments": []string{"nothing_rec-002"}})
+	_, err = h.Execute(t.Context(), lacking)
+	require.NoError(t, err, "people are told without it")
+	require.Contains(t, <-box.got, "nothing_rec-002 is not attached: its step has left nothing")
+
 	_, err = h.Execute(t.Context(), req)
 	require.NoError(t, err)
 	again, err := mail.ReadMessage(strings.NewReader(<-box.got))
@@ -261,7 +313,10 @@ func TestAMailIsPlainTextWithItsAttachments(t *testing.T) {
 	require.Equal(t, m.Header.Get("Message-ID"), again.Header.Get("Message-ID"))
 
 	box.refuse.Store("450 later")
-	_, err = h.Execute(t.Context(), req)
+	later, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	_, err = h.Execute(later, req)
+	require.ErrorContains(t, err, "450")
 	require.True(t, actions.IsTransient(err))
 	box.refuse.Store("550 never")
 	_, err = h.Execute(t.Context(), req)
@@ -276,6 +331,7 @@ func TestAMailIsPlainTextWithItsAttachments(t *testing.T) {
 	sender.TLS = &tls.Config{}
 	_, err = handlerOf(t, notify.Options{Default: sender}).Execute(t.Context(), req)
 	require.ErrorContains(t, err, "certificate")
+	require.False(t, actions.IsTransient(err), "it will not be trusted later")
 	for _, bad := range []notify.SMTP{{From: "nobody"}, {From: "a@b.c", To: []string{"x\r\nBcc: y"}}, {From: "a@b.c"}} {
 		_, err = handlerOf(t, notify.Options{Default: bad}).Execute(t.Context(), req)
 		require.Error(t, err)

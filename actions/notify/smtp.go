@@ -17,10 +17,13 @@ import (
 	"net/mail"
 	"net/smtp"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/artifact"
+	"github.com/remedykit/remedy/internal/directclient"
 )
 
 // An SMTP sends messages by e-mail, in plain text.
@@ -66,6 +69,10 @@ func (s SMTP) Send(ctx context.Context, m *Message) error {
 func (s SMTP) compose(ctx context.Context, m *Message, from *mail.Address, to []*mail.Address) ([]byte, error) {
 	var b bytes.Buffer
 	body := multipart.NewWriter(&b)
+	files, missing, err := m.files(ctx)
+	if err != nil {
+		return nil, err
+	}
 	names := make([]string, len(to))
 	for i, a := range to {
 		names[i] = a.String()
@@ -85,13 +92,13 @@ func (s SMTP) compose(ctx context.Context, m *Message, from *mail.Address, to []
 		return nil, actions.Permanent(err)
 	}
 	text := quotedprintable.NewWriter(part)
-	fmt.Fprintf(text, "%s\n\n-- \n%s\n", m.Text, strings.Join(m.facts(), "\n"))
+	fmt.Fprintf(text, "%s\n\n-- \n%s\n", m.Text, strings.Join(append(m.facts(), missing...), "\n"))
 	if err := text.Close(); err != nil {
 		return nil, actions.Permanent(err)
 	}
-	for _, name := range m.Attachments {
-		if err := m.attach(ctx, body, name); err != nil {
-			return nil, err
+	for _, f := range files {
+		if err := f.attach(body); err != nil {
+			return nil, actions.Permanent(err)
 		}
 	}
 	if err := body.Close(); err != nil {
@@ -100,30 +107,48 @@ func (s SMTP) compose(ctx context.Context, m *Message, from *mail.Address, to []
 	return b.Bytes(), nil
 }
 
-// attach attaches an artifact that is not too large.
-func (m *Message) attach(ctx context.Context, body *multipart.Writer, name string) error {
+// A file is an artifact that is attached.
+type file struct {
+	name string
+	data []byte
+}
+
+// files are the attachments, and why some are missing: people are told without them.
+func (m *Message) files(ctx context.Context) (files []file, missing []string, err error) {
 	if m.store == nil {
-		return nil
+		return nil, nil, nil
 	}
-	r, err := m.store.Open(ctx, m.Run, name)
-	if err != nil {
-		return actions.Permanent(err)
+	for _, name := range m.Attachments {
+		r, err := m.store.Open(ctx, m.Run, name)
+		switch {
+		case errors.Is(err, artifact.ErrNotFound):
+			missing = append(missing, name+" is not attached: its step has left nothing")
+			continue
+		case err != nil:
+			return nil, nil, actions.Permanent(err)
+		}
+		data, err := io.ReadAll(io.LimitReader(r, maxAttached+1))
+		if err = errors.Join(err, r.Close()); err != nil {
+			return nil, nil, actions.Permanent(err)
+		}
+		if len(data) > maxAttached {
+			missing = append(missing, fmt.Sprintf("%s is not attached: it is larger than %d MiB", name, maxAttached>>20))
+			continue
+		}
+		files = append(files, file{name, data})
 	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, maxAttached+1))
-	if err != nil || len(data) > maxAttached {
-		return actions.Permanent(err)
-	}
+	return files, missing, nil
+}
+
+func (f file) attach(body *multipart.Writer) error {
 	part, err := body.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/octet-stream"}, "Content-Transfer-Encoding": {"base64"},
-		"Content-Disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": name})}})
+		"Content-Disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": f.name})}})
 	if err != nil {
-		return actions.Permanent(err)
+		return err
 	}
 	const line = 57 // bytes, which make 76 characters
-	for len(data) > 0 {
-		n := min(line, len(data))
-		fmt.Fprintf(part, "%s\r\n", base64.StdEncoding.EncodeToString(data[:n]))
-		data = data[n:]
+	for data := range slices.Chunk(f.data, line) {
+		fmt.Fprintf(part, "%s\r\n", base64.StdEncoding.EncodeToString(data))
 	}
 	return nil
 }
@@ -188,10 +213,8 @@ func (s SMTP) deliver(ctx context.Context, from *mail.Address, to []*mail.Addres
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	said, refused := errors.AsType[*textproto.Error](err)
-	err = fmt.Errorf("notify: e-mail: %w", err)
-	if refused && said.Code >= 500 {
-		return actions.Permanent(err)
+	if said, refused := errors.AsType[*textproto.Error](err); refused && said.Code >= 500 {
+		return actions.Permanent(fmt.Errorf("notify: e-mail: %w", err))
 	}
-	return actions.Transient(err)
+	return directclient.Failed("notify: e-mail", err)
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,15 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor"
+	"github.com/remedykit/remedy/executor/journal"
 	"github.com/remedykit/remedy/internal/controlplane"
-	"github.com/remedykit/remedy/internal/controlplane/kubetest"
 )
 
 // A counter counts the requests to an API server, and the bytes of their answers.
@@ -43,29 +40,15 @@ func (w counted) Write(p []byte) (int, error) {
 func (w counted) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // counting is a kubeconfig that leads to the cluster through a counter.
-func counting(b *testing.B) (string, *counter) {
+func counting(b *testing.B, kubeconfig string) (string, *counter) {
 	b.Helper()
-	file, err := kubetest.Cluster(b).Kubeconfig(controlplane.Admin)
-	require.NoError(b, err)
-	config, err := clientcmd.BuildConfigFromFlags("", file)
-	require.NoError(b, err)
-	to, err := url.Parse(config.Host)
-	require.NoError(b, err)
-	transport, err := rest.TransportFor(config)
-	require.NoError(b, err)
-	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
 	c := &counter{}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.requests.Add(1)
-		proxy.ServeHTTP(counted{w, c}, r)
-	}))
-	b.Cleanup(s.Close)
-	data, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": s.URL}}},
-		"users": []any{map[string]any{"name": "u", "user": map[string]any{}}}, "contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "c", "user": "u"}}}})
-	require.NoError(b, err)
-	name := filepath.Join(b.TempDir(), "kubeconfig.json")
-	require.NoError(b, os.WriteFile(name, data, 0o600))
-	return name, c
+	return throughProxy(b, kubeconfig, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c.requests.Add(1)
+			next.ServeHTTP(counted{w, c}, r)
+		})
+	}), c
 }
 
 // script is the cascading-failure plan as people write it by hand.
@@ -89,32 +72,77 @@ git -c user.name=a -c user.email=a@b commit -qam fix && git push -q origin "fix:
 curl -fsS -X POST -d '{"head":"fix","base":"main"}' "$FORGE/repos/shop/k8s-configs/pulls"
 `
 
-// An unhurried handler is given what a plan cannot ask for: that a rollout need not stay complete, as kubectl has it.
-type unhurried struct{ actions.ActionHandler }
+// A stable handler is given how long a rollout has to stay complete: 0, which a plan cannot ask for, is as kubectl has it.
+type stable struct {
+	actions.ActionHandler
+	stableFor time.Duration
+}
 
-func (u unhurried) Unwrap() actions.ActionHandler { return u.ActionHandler }
+func (s stable) Unwrap() actions.ActionHandler { return s.ActionHandler }
 
-func (u unhurried) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+func (s stable) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	parameters := map[string]any{"waitForReady": true, "createPR": true, "expectedStatus": 200, "includeLogs": true, "includeEvents": true, "timeRange": time.Hour}
 	for k, v := range req.Parameters.All() {
 		parameters[k] = v
 	}
-	parameters["stableFor"] = time.Duration(0)
+	parameters["stableFor"] = s.stableFor
 	own, task := *req, *req.Task
 	task.Parameters = actions.NewParameters(parameters)
 	own.Task = &task
-	return u.ActionHandler.Execute(ctx, &own)
+	return s.ActionHandler.Execute(ctx, &own)
+}
+
+// A timesheet has how long each step's handler took the last time.
+type timesheet struct{ steps sync.Map }
+
+type timed struct {
+	actions.ActionHandler
+	sheet *timesheet
+}
+
+func (t timed) Unwrap() actions.ActionHandler { return t.ActionHandler }
+
+func (t timed) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	began := time.Now()
+	defer func() { t.sheet.steps.Store(req.Step, time.Since(began)) }()
+	return t.ActionHandler.Execute(ctx, req)
+}
+
+// critical is how long the handlers on the longest way through a plan took.
+func (t *timesheet) critical(plan *dag.Plan) (longest time.Duration) {
+	until := make([]time.Duration, plan.Len())
+	for i := range plan.Len() { // the plan has its steps after their dependencies
+		for _, before := range plan.Step(i).Dependencies() {
+			until[i] = max(until[i], until[before])
+		}
+		took, _ := t.steps.Load(plan.Step(i).ID())
+		until[i] += took.(time.Duration)
+		longest = max(longest, until[i])
+	}
+	return longest
 }
 
 // BenchmarkBesideKubectl runs the cascading-failure plan, and the same nine steps as a script of kubectl, curl and git, in turn. It
-// reports remedy's wall time, API requests and bytes as shares of the script's.
+// reports remedy's wall time, API requests and bytes as shares of the script's, and what a step costs beside its handler.
 func BenchmarkBesideKubectl(b *testing.B) {
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		b.Skip("there is no kubectl: go build -C internal/testcluster k8s.io/kubernetes/cmd/kubectl makes one")
+	for _, stableFor := range []time.Duration{0, 10 * time.Second} {
+		b.Run("stableFor="+stableFor.String(), func(b *testing.B) { besideKubectl(b, stableFor) })
 	}
+}
+
+// The two sides, in the order in which they are measured.
+const (
+	remedySide = iota
+	kubectlSide
+	sides
+)
+
+func besideKubectl(b *testing.B, stableFor time.Duration) {
 	const name = "cascading-failure"
 	w := newWorld(b, name)
-	kubeconfig, count := counting(b)
+	programs, err := controlplane.Built()
+	require.NoError(b, err)
+	kubeconfig, count := counting(b, w.kubeconfig)
 	site, err := (&app{}).readSite(b.Context(), w.site)
 	require.NoError(b, err)
 	services, err := url.Parse(site.HTTP)
@@ -124,54 +152,61 @@ func BenchmarkBesideKubectl(b *testing.B) {
 	require.NoError(b, err)
 	plan, err := dag.Load(data, actions.Canonical())
 	require.NoError(b, err)
-	_, handlers, err := (&app{}).cluster(b.Context(), &clusterFlags{kubeconfig, w.site}, b.TempDir())
+	c, handlers, err := (&app{}).cluster(b.Context(), &clusterFlags{kubeconfig, w.site}, b.TempDir())
 	require.NoError(b, err)
+	defer c.Close()
+	spent := &timesheet{}
 	for action, h := range handlers {
-		handlers[action] = unhurried{h}
+		handlers[action] = timed{stable{h, stableFor}, spent}
 	}
 	reset := func() {
-		for of, patch := range map[string]string{"deployment": `{"spec":{"replicas":5}}`, "configmap": `{"data":{"DATABASE_POOL_SIZE":"100","DATABASE_POOL_TIMEOUT":"10s"}}`} {
-			if of == "deployment" {
-				_, err = w.client.AppsV1().Deployments("production").Patch(b.Context(), "fraud-detection-service", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-			} else {
-				_, err = w.client.CoreV1().ConfigMaps("production").Patch(b.Context(), "fraud-detection-config", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
-			}
-			require.NoError(b, err)
-		}
+		_, err := w.client.AppsV1().Deployments("production").Patch(b.Context(), "fraud-detection-service", types.MergePatchType, []byte(`{"spec":{"replicas":5}}`), metav1.PatchOptions{})
+		require.NoError(b, err)
+		_, err = w.client.CoreV1().ConfigMaps("production").Patch(b.Context(), "fraud-detection-config", types.MergePatchType, []byte(`{"data":{"DATABASE_POOL_SIZE":"100","DATABASE_POOL_TIMEOUT":"10s"}}`), metav1.PatchOptions{})
+		require.NoError(b, err)
 		w.rolledOut()
 	}
-	var wall [2]time.Duration
-	var requests, bytes [2]int64
-	measure := func(k int, f func()) {
+	var wall [sides]time.Duration
+	var requests, bytes [sides]int64
+	measure := func(side int, f func()) {
 		reset()
 		r, n, began := count.requests.Load(), count.bytes.Load(), time.Now()
 		f()
-		wall[k] += time.Since(began)
-		requests[k] += count.requests.Load() - r
-		bytes[k] += count.bytes.Load() - n
+		wall[side] += time.Since(began)
+		requests[side] += count.requests.Load() - r
+		bytes[side] += count.bytes.Load() - n
 	}
-	ex, err := executor.New(executor.Config{Handlers: handlers, Policy: approval.IncidentTable(), Approver: approval.Auto()})
+	kept, err := journal.Open(b.TempDir(), journal.Options{})
 	require.NoError(b, err)
-	var home = b.TempDir()
+	defer kept.Close()
+	ex, err := executor.New(executor.Config{Handlers: handlers, Policy: approval.IncidentTable(), Approver: approval.Auto(), Journal: kept})
+	require.NoError(b, err)
+	var overhead time.Duration
+	home, runs := b.TempDir(), 0
 	for b.Loop() {
-		measure(0, func() {
-			r, err := ex.Run(b.Context(), plan, executor.RunOptions{Confidence: approval.Confidence{Value: 0.85, Given: true}})
+		measure(remedySide, func() {
+			runs++
+			r, err := ex.Run(b.Context(), plan, executor.RunOptions{ID: fmt.Sprintf("bench-%d", runs), Confidence: approval.Confidence{Value: 0.85, Given: true}})
 			require.NoError(b, err)
 			require.Equal(b, executor.RunSucceeded, r.Status(), "%v", r.Err())
+			overhead += r.Makespan() - spent.critical(plan)
 		})
-		measure(1, func() {
+		measure(kubectlSide, func() {
 			dir := b.TempDir()
 			cmd := exec.CommandContext(b.Context(), "bash", "-c", script)
-			cmd.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+kubeconfig, "DIR="+dir, "RUN="+filepath.Base(dir)+time.Now().Format("150405.000"), "REPOSITORY="+w.repository,
-				"HEALTH="+forge+"/services/production", "FORGE="+forge)
+			cmd.Env = append(os.Environ(), "PATH="+programs+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+home, "KUBECONFIG="+kubeconfig, "DIR="+dir,
+				"RUN="+filepath.Base(dir)+time.Now().Format("150405.000"), "REPOSITORY="+w.repository, "HEALTH="+forge+"/services/production", "FORGE="+forge)
 			out, err := cmd.CombinedOutput()
 			require.NoError(b, err, string(out))
 		})
 	}
-	b.ReportMetric(wall[0].Seconds()/wall[1].Seconds(), "wall/kubectl")
-	b.ReportMetric(float64(requests[0])/float64(requests[1]), "requests/kubectl")
-	b.ReportMetric(float64(bytes[0])/float64(bytes[1]), "bytes/kubectl")
-	b.ReportMetric(wall[0].Seconds()/float64(b.N), "s/remedy")
-	b.ReportMetric(wall[1].Seconds()/float64(b.N), "s/kubectl")
-	b.ReportMetric(float64(requests[0])/float64(b.N), "requests/remedy")
+	n := float64(b.N)
+	b.ReportMetric(wall[remedySide].Seconds()/wall[kubectlSide].Seconds(), "wall/kubectl")
+	b.ReportMetric(float64(requests[remedySide])/float64(requests[kubectlSide]), "requests/kubectl")
+	b.ReportMetric(float64(bytes[remedySide])/float64(bytes[kubectlSide]), "bytes/kubectl")
+	b.ReportMetric(overhead.Seconds()*1000/n/float64(plan.Len()), "overhead-ms/step")
+	b.ReportMetric(wall[remedySide].Seconds()/n, "s/remedy")
+	b.ReportMetric(wall[kubectlSide].Seconds()/n, "s/kubectl")
+	b.ReportMetric(float64(requests[remedySide])/n, "requests/remedy-run")
+	b.ReportMetric(float64(requests[kubectlSide])/n, "requests/kubectl-run")
 }

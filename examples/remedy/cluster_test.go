@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,12 +44,14 @@ type world struct {
 	plan             string // a file
 	repository       string
 	alertmanager     *controlplane.Alertmanager
+	history          *history
 	mu               sync.Mutex
 	told             int
 	pulls            []map[string]any
 }
 
-func newWorld(t testing.TB, name string) *world {
+// newWorld makes the world of a plan. between stands before the services and the forge.
+func newWorld(t testing.TB, name string, between ...func(http.Handler) http.Handler) *world {
 	t.Helper()
 	w := &world{TB: t}
 	var err error
@@ -59,6 +62,8 @@ func newWorld(t testing.TB, name string) *world {
 	config.QPS = -1
 	w.client, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
+	w.clear()
+	w.record()
 	require.NoError(t, seed.Apply(t.Context(), config, name))
 	w.plan = w.quick(name)
 	if name == "oomkill" { // commands in pods run on this machine
@@ -71,7 +76,11 @@ func newWorld(t testing.TB, name string) *world {
 	require.NoError(t, err)
 	t.Cleanup(w.alertmanager.Stop)
 	w.makeRepository()
-	services := httptest.NewServer(w)
+	var handler http.Handler = w
+	for _, f := range between {
+		handler = f(handler)
+	}
+	services := httptest.NewServer(handler)
 	t.Cleanup(services.Close)
 	t.Setenv("REMEDY_TEST_TOKEN", "t0ken")
 	w.site = filepath.Join(t.TempDir(), "site.yaml")
@@ -90,6 +99,22 @@ notify:
 `, t.TempDir(), services.URL, w.alertmanager.URL, w.repository, services.URL, services.URL), 0o600))
 	w.rolledOut()
 	return w
+}
+
+// clear removes what an earlier test has left: a plan whose effects are there already would have none.
+func (w *world) clear() {
+	w.Helper()
+	for _, ns := range planNamespaces {
+		ctx, all := w.Context(), metav1.ListOptions{}
+		require.NoError(w, w.client.AutoscalingV2().HorizontalPodAutoscalers(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, all))
+		require.NoError(w, w.client.AppsV1().Deployments(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, all))
+		require.NoError(w, w.client.AppsV1().StatefulSets(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, all))
+		require.NoError(w, w.client.CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, all))
+		require.Eventually(w, func() bool {
+			pods, err := w.client.CoreV1().Pods(ns).List(ctx, all)
+			return err == nil && len(pods.Items) == 0
+		}, eventually, tick, "pods stay")
+	}
 }
 
 // quick is a plan whose rollouts need not stay complete for long.
@@ -194,7 +219,8 @@ func (w *world) rolledOut() {
 		for _, d := range list.Items {
 			require.Eventually(w, func() bool {
 				now, err := w.client.AppsV1().Deployments(ns).Get(w.Context(), d.Name, metav1.GetOptions{})
-				return err == nil && now.Status.ObservedGeneration >= now.Generation && now.Status.AvailableReplicas == *now.Spec.Replicas && now.Status.UpdatedReplicas == *now.Spec.Replicas
+				return err == nil && now.Status.ObservedGeneration >= now.Generation && now.Status.Replicas == *now.Spec.Replicas &&
+					now.Status.AvailableReplicas == *now.Spec.Replicas && now.Status.UpdatedReplicas == *now.Spec.Replicas
 			}, eventually, tick, d.Name)
 		}
 		sets, err := w.client.AppsV1().StatefulSets(ns).List(w.Context(), metav1.ListOptions{})
@@ -202,16 +228,18 @@ func (w *world) rolledOut() {
 		for _, s := range sets.Items {
 			require.Eventually(w, func() bool {
 				now, err := w.client.AppsV1().StatefulSets(ns).Get(w.Context(), s.Name, metav1.GetOptions{})
-				return err == nil && now.Status.ReadyReplicas == *now.Spec.Replicas
+				return err == nil && now.Status.ObservedGeneration >= now.Generation && now.Status.ReadyReplicas == *now.Spec.Replicas && now.Status.CurrentRevision == now.Status.UpdateRevision
 			}, eventually, tick, s.Name)
 		}
 	}
 }
 
-// state is all that a rollback has to bring back: specs, data, silences, pull requests. That pods were restarted is not.
+// state is all that a rollback has to bring back: specs, data, what the running pods see of them, silences, pull requests. That
+// pods were restarted is not.
 func (w *world) state() string {
 	w.Helper()
-	all := map[string]any{}
+	w.rolledOut()
+	all := map[string]any{"pods": w.seenByPods()}
 	restarts := func(annotations map[string]string) map[string]string {
 		m := maps.Clone(annotations)
 		maps.DeleteFunc(m, func(k, _ string) bool { return k == "kubectl.kubernetes.io/restartedAt" || k == "remedy/restarted-by" })
@@ -277,6 +305,7 @@ func TestTheFourPlansRunOnACluster(t *testing.T) {
 			require.Contains(t, plan, "On the cluster")
 			require.Contains(t, plan, "replicas are ready")
 			require.Equal(t, before, w.state(), "looking changes nothing")
+			gated := gatedSteps(t, append([]string{"plan", w.plan, "-o", "json"}, "--confidence", confidences[name])...)
 			role := ok(t, "rbac", w.plan, "--confidence", confidences[name])
 			require.Contains(t, role, "kind: Role")
 
@@ -284,8 +313,23 @@ func TestTheFourPlansRunOnACluster(t *testing.T) {
 			require.Equal(t, exitUsage, refused.code)
 			require.Contains(t, refused.stderr, "say --yes as well")
 
-			done := ok(t, append([]string{"run", w.plan, "--handlers", "kube", "--approve", "auto", "--yes", "--id", "e2e-" + name}, w.flags(name)...)...)
-			require.Contains(t, done, "succeeded after")
+			journal := filepath.Join(t.TempDir(), "journal")
+			done := remedy(t.Context(), strings.NewReader(""), append([]string{"run", w.plan, "--handlers", "kube", "--journal", journal, "--id", "e2e-" + name}, w.flags(name)...)...)
+			decided := 0
+			for ; done.code == exitParked; decided++ {
+				_, hint, _ := strings.Cut(done.stdout, "to decide: remedy approve ")
+				words := strings.Fields(hint)
+				require.NotEmpty(t, words, done.stdout)
+				require.Contains(t, gated, words[1])
+				ok(t, "approve", words[0], words[1], "--by", "ann", "--journal", journal)
+				done = remedy(t.Context(), strings.NewReader(""), "resume", "e2e-"+name, "--handlers", "kube", "--kubeconfig", w.kubeconfig, "--site", w.site, "--journal", journal)
+			}
+			require.Equal(t, exitOK, done.code, "%s%s", done.stdout, done.stderr)
+			require.Contains(t, done.stdout, "succeeded after")
+			require.Equal(t, len(gated), decided, "a person decided each gate")
+			if decided > 0 {
+				require.Contains(t, w.git(journal, "grep", "--no-index", "-ho", `"by":"[a-z]*"`), `"ann"`)
+			}
 			if name != "database-deadlock" { // which only restarts pods
 				require.NotEqual(t, before, w.state())
 			}
@@ -297,9 +341,32 @@ func TestTheFourPlansRunOnACluster(t *testing.T) {
 				scaled, err := w.client.AppsV1().Deployments("production").Get(t.Context(), "fraud-detection-service", metav1.GetOptions{})
 				require.NoError(t, err)
 				require.EqualValues(t, 8, scaled.Status.ReadyReplicas)
+				pods := w.seenByPods()["fraud-detection-service"]
+				require.Len(t, pods, 8)
+				for _, p := range pods {
+					seen := fmt.Sprint(p)
+					require.Contains(t, seen, "DATABASE_POOL_SIZE:200")
+					require.Contains(t, seen, "POOL:200")
+					require.Contains(t, seen, "/etc/pool-size:200")
+					require.Contains(t, seen, "/etc/fraud/DATABASE_POOL_TIMEOUT:30s")
+				}
 			}
 		})
 	}
+}
+
+// gatedSteps are the steps that plan says a person has to approve.
+func gatedSteps(t *testing.T, args ...string) []string {
+	t.Helper()
+	var plan planOutput
+	require.NoError(t, json.Unmarshal([]byte(ok(t, args...)), &plan))
+	var gated []string
+	for _, s := range plan.Steps {
+		if s.Gate == "approval" {
+			gated = append(gated, s.ID)
+		}
+	}
+	return gated
 }
 
 func TestTheExampleOfASiteIsRead(t *testing.T) {
@@ -348,6 +415,15 @@ func TestAFailureAtAnyStepLeavesTheClusterAsItWas(t *testing.T) {
 			require.NoError(t, err)
 			var value float64
 			_, _ = fmt.Sscan(confidence, &value)
+			ann := approval.ApproverFunc(func(context.Context, *approval.Request) (*approval.Decision, error) {
+				return &approval.Decision{Verdict: approval.Approved, By: "ann"}, nil
+			})
+			var irreversible []string // as plan lists them
+			for i := range plan.Len() {
+				if s := plan.Step(i); s.Mutating() && !s.Reversible() {
+					irreversible = append(irreversible, s.ID())
+				}
+			}
 			for i := range plan.Len() {
 				step := plan.Step(i).ID()
 				before := w.state()
@@ -355,7 +431,7 @@ func TestAFailureAtAnyStepLeavesTheClusterAsItWas(t *testing.T) {
 				for action, h := range handlers {
 					broken[action] = failing{h, step}
 				}
-				ex, err := executor.New(executor.Config{Handlers: broken, Policy: approval.IncidentTable(), Approver: approval.Auto(), Journal: journal.NewMemory(), DryRunFirst: true})
+				ex, err := executor.New(executor.Config{Handlers: broken, Policy: approval.IncidentTable(), Approver: ann, Journal: journal.NewMemory(), DryRunFirst: true})
 				require.NoError(t, err)
 				r, err := ex.Run(t.Context(), plan, executor.RunOptions{ID: "broken-" + name + "-" + step, Confidence: approval.Confidence{Value: value, Given: true}})
 				require.NoError(t, err)
@@ -370,10 +446,62 @@ func TestAFailureAtAnyStepLeavesTheClusterAsItWas(t *testing.T) {
 					require.NotEqual(t, executor.RunRollbackFailed, r.Status(), "%s: %v", step, r)
 				}
 				require.Equal(t, before, w.state(), step)
-				w.rolledOut()
+				require.Subset(t, irreversible, r.Irreversible(), step)
+				for s := range r.Steps() { // what can be undone was
+					if p := plan.Step(s.Number - 1); p.Mutating() && p.Reversible() && r.Status() != executor.RunSucceededWithWarnings {
+						require.NotContains(t, []executor.Status{executor.Succeeded, executor.Failed, executor.RollbackFailed, executor.Unknown}, s.Status, "%s: %s", step, s.ID)
+					}
+				}
 			}
 		})
 	}
+}
+
+// A killer stands between a runner and the cluster, the services and the forge. It lets the request that is a step's effect
+// through, kills the runner before that hears of it, and counts how often each effect got through.
+type killer struct {
+	mu      sync.Mutex // guards what follows
+	victim  *os.Process
+	request string // with which the victim is killed; "" for none
+	sent    map[string]int
+}
+
+// effects are the requests of the steps of cascading-failure by which others know of them, in order.
+var effects = []string{
+	"GET /api/v1/namespaces/production/pods/fraud-detection-db-0/log",
+	"PATCH /api/v1/namespaces/production/configmaps/fraud-detection-config",
+	"PATCH /apis/apps/v1/namespaces/production/deployments/fraud-detection-service",
+	"PATCH /apis/apps/v1/namespaces/production/deployments/fraud-detection-service/scale",
+	"GET /services/production/fraud-detection-service/health",
+	"PATCH /apis/apps/v1/namespaces/production/deployments/checkout-service",
+	"PATCH /apis/apps/v1/namespaces/production/deployments/payment-gateway",
+	"GET /services/production/payment-gateway/health",
+	"POST /repos/shop/k8s-configs/pulls",
+}
+
+func (k *killer) before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := r.Method + " " + r.URL.Path
+		if r.URL.Query().Get("dryRun") != "" || !slices.Contains(effects, request) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if answer.Code < 300 {
+			k.sent[request]++
+		}
+		if k.victim != nil && request == k.request {
+			_ = k.victim.Kill()
+			k.victim = nil
+			panic(http.ErrAbortHandler)
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})
 }
 
 func TestARunThatIsKilledInAnyStepEndsTheSame(t *testing.T) {
@@ -381,45 +509,73 @@ func TestARunThatIsKilledInAnyStepEndsTheSame(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	const name = "cascading-failure"
-	w := newWorld(t, name)
+	k := &killer{}
+	w := newWorld(t, name, k.before)
+	w.kubeconfig = throughProxy(t, w.kubeconfig, k.before)
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	start := w.state()
 	var want string
-	for k := 0; k <= 9; k++ { // once without a kill
-		dir, id := t.TempDir(), fmt.Sprintf("killed-%d", k)
+	type death struct {
+		step  int // 0 for none
+		after bool
+	}
+	deaths := []death{{}}
+	for step := 1; step <= len(effects); step++ {
+		deaths = append(deaths, death{step, false}, death{step, true})
+	}
+	for _, d := range deaths {
+		dir, id := t.TempDir(), fmt.Sprintf("killed-%d-%v", d.step, d.after)
 		flags := w.flags(name, "--handlers", "kube", "--approve", "auto", "--yes", "--journal", filepath.Join(dir, "journal"), "-o", "json")
 		cmd := exec.CommandContext(t.Context(), exe, append([]string{"run", w.plan, "--id", id}, flags...)...)
 		cmd.Env = append(os.Environ(), "REMEDY_TEST_MAIN=1")
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
+		k.mu.Lock()
+		k.sent, k.request, k.victim = map[string]int{}, "", nil
 		require.NoError(t, cmd.Start())
-		step := fmt.Sprintf("rec-%03d", k)
-		lines := bufio.NewScanner(out)
-		killed := false
-		for lines.Scan() {
+		if d.after {
+			k.request, k.victim = effects[d.step-1], cmd.Process
+		}
+		k.mu.Unlock()
+		step := fmt.Sprintf("rec-%03d", d.step)
+		started, ended := false, false
+		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var e struct{ Kind, Step string }
-			if json.Unmarshal(lines.Bytes(), &e) == nil && e.Kind == "stepStarted" && e.Step == step {
-				require.NoError(t, cmd.Process.Kill())
-				killed = true
+			if json.Unmarshal(lines.Bytes(), &e) != nil || e.Step != step {
+				continue
+			}
+			started, ended = started || e.Kind == "stepStarted", ended || e.Kind == "stepFinished"
+			if started && !d.after {
+				_ = cmd.Process.Kill()
 			}
 		}
-		_ = cmd.Wait()
-		require.Equal(t, k > 0, killed)
+		err = cmd.Wait()
+		if d.step > 0 {
+			require.ErrorContains(t, err, "signal: killed", id)
+			require.True(t, started, id)
+			require.False(t, ended && d.after, "%s: it was killed within the step", id)
+		}
 		resume := exec.CommandContext(t.Context(), exe, append([]string{"resume", id}, w.resumeFlags(filepath.Join(dir, "journal"))...)...)
 		resume.Env = cmd.Env
 		said, err := resume.CombinedOutput()
-		require.NoError(t, err, "%s: %s", step, said)
+		require.NoError(t, err, "%s: %s", id, said)
+		k.mu.Lock()
+		for _, effect := range effects {
+			if !strings.HasPrefix(effect, "GET ") {
+				require.Equal(t, 1, k.sent[effect], "%s: %s", id, effect)
+			}
+		}
+		k.mu.Unlock()
 		end := strings.ReplaceAll(w.state(), "remedy/"+id+"/", "remedy/run/")
-		if k == 0 {
+		if d.step == 0 {
 			want = end
 		}
-		require.Equal(t, want, end, step)
+		require.Equal(t, want, end, id)
 		back := exec.CommandContext(t.Context(), exe, append([]string{"rollback", id}, w.resumeFlags(filepath.Join(dir, "journal"))...)...)
 		back.Env = cmd.Env
 		said, _ = back.CombinedOutput()
-		require.Equal(t, start, w.state(), "%s: %s", step, said)
-		w.rolledOut()
+		require.Equal(t, start, w.state(), "%s: %s", id, said)
 	}
 }
 

@@ -77,7 +77,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // file writes a temporary file.
-func file(t *testing.T, name, content string) string {
+func file(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))

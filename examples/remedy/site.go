@@ -15,6 +15,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	"go.yaml.in/yaml/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -61,13 +63,16 @@ type site struct {
 
 // A destination is one of a webhook, Slack's webhook and an e-mail.
 type destination struct {
-	WebhookEnv string   `yaml:"webhookEnv"`
-	Webhook    string   `yaml:"webhook"`
-	SecretEnv  string   `yaml:"secretEnv"`
-	SlackEnv   string   `yaml:"slackEnv"`
-	SMTP       string   `yaml:"smtp"`
-	From       string   `yaml:"from"`
-	To         []string `yaml:"to"`
+	WebhookEnv string `yaml:"webhookEnv"`
+	Webhook    string `yaml:"webhook"`
+	SecretEnv  string `yaml:"secretEnv"`
+	SlackEnv   string `yaml:"slackEnv"`
+	SMTP       string `yaml:"smtp"`
+	User       string `yaml:"user"`
+	// PasswordEnv names the variable with the password of User at the mail server.
+	PasswordEnv string   `yaml:"passwordEnv"`
+	From        string   `yaml:"from"`
+	To          []string `yaml:"to"`
 }
 
 func (d destination) sender() (notify.Sender, error) {
@@ -88,7 +93,12 @@ func (d destination) sender() (notify.Sender, error) {
 		u, err := secret(d.SlackEnv)
 		return notify.Slack{URL: u}, err
 	case d.SMTP != "":
-		return notify.SMTP{Address: d.SMTP, From: d.From, To: d.To}, nil
+		m := notify.SMTP{Address: d.SMTP, From: d.From, To: d.To, User: d.User}
+		var err error
+		if d.PasswordEnv != "" {
+			m.Password, err = secret(d.PasswordEnv)
+		}
+		return m, err
 	}
 	return nil, errors.New("give one of webhook, webhookEnv, slackEnv and smtp")
 }
@@ -113,7 +123,14 @@ func (a *app) readSite(ctx context.Context, name string) (*site, error) {
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
-	if err := d.Decode(s); err != nil && !errors.Is(err, io.EOF) {
+	err = d.Decode(s)
+	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
+		for i, problem := range e.Errors {
+			e.Errors[i], _, _ = strings.Cut(problem, " in type ")
+		}
+		err = errors.New(strings.Join(e.Errors, "; "))
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return s, nil
@@ -124,6 +141,9 @@ func restConfig(file string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = file
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, errors.New("no cluster: give --kubeconfig FILE, or set KUBECONFIG")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no cluster: %w", err)
 	}
@@ -177,7 +197,33 @@ func (a *app) cluster(ctx context.Context, f *clusterFlags, state string) (*kube
 		return nil, nil, err
 	}
 	all, err := s.handlers(c)
+	if err == nil {
+		err = reachable(ctx, config)
+	}
 	return c, all, err
+}
+
+// reach is how long the API server may take to answer before anything begins. A step is more patient.
+const reach = 5 * time.Second
+
+// reachable asks the API server for its version: a server that is not there is said at once, and once.
+func reachable(ctx context.Context, config *rest.Config) error {
+	own := rest.CopyConfig(config)
+	own.Timeout = reach
+	client, err := discovery.NewDiscoveryClientForConfig(own)
+	if err != nil {
+		return fmt.Errorf("no cluster: %w", err)
+	}
+	_, err = client.RESTClient().Get().AbsPath("/version").DoRaw(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("the API server at %s does not know the runner: check the credentials in the kubeconfig", config.Host)
+	case err == nil, apierrors.IsForbidden(err):
+		return nil
+	}
+	return fmt.Errorf("the API server at %s cannot be reached: %w", config.Host, err)
 }
 
 // handlers are those of the cluster and of the site. What the site has not configured says so in the dry run, before anything

@@ -10,7 +10,7 @@ import (
 )
 
 // Programs are the file names of the programs; Stages, kwok's configuration, lies beside them.
-var Programs = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "alertmanager"}
+var Programs = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl", "alertmanager"}
 
 // Stages is the file that tells kwok what becomes of nodes and pods.
 const Stages = "stages.yaml"

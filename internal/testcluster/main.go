@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -40,14 +41,32 @@ func run(ctx context.Context, args []string) error {
 		}
 		return up(ctx)
 	}
-	if plan, ok := strings.CutPrefix(strings.Join(args, " "), "seed "); ok {
-		config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
-		if err != nil {
-			return err
-		}
-		return seed.Apply(ctx, config, plan)
+	if len(args) == 2 && args[0] == "seed" {
+		return plant(ctx, args[1])
 	}
-	return errors.New("usage: go run -C internal/testcluster . build|up|seed PLAN")
+	return fmt.Errorf("usage: go run -C internal/testcluster . build|up|seed PLAN, with PLAN one of %s", strings.Join(seed.Plans(), ", "))
+}
+
+// plant makes what a plan is about in the cluster of KUBECONFIG, which has to be one of this machine: a test's objects belong
+// nowhere else.
+func plant(ctx context.Context, plan string) error {
+	file := os.Getenv("KUBECONFIG")
+	if file == "" {
+		return errors.New("set KUBECONFIG to the path that up has printed")
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", file)
+	if err != nil {
+		return fmt.Errorf("KUBECONFIG: %w", err)
+	}
+	if u, err := url.Parse(config.Host); err != nil || u.Hostname() != "127.0.0.1" {
+		return fmt.Errorf("%s leads to %s: seed makes objects only in a cluster that up has started on this machine", file, config.Host)
+	}
+	if err := seed.Apply(ctx, config, plan); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "the cluster has what examples/plans/%s.json is about; from the top of the repository:\n"+
+		"  go run ./examples/remedy plan examples/plans/%[1]s.json --kubeconfig %s\n", plan, file)
+	return nil
 }
 
 // up starts a cluster and stays until ctx ends.
@@ -62,6 +81,8 @@ func up(ctx context.Context) error {
 		return err
 	}
 	fmt.Println(config)
+	fmt.Fprintf(os.Stderr, "the cluster runs until this is interrupted (ctrl-C); in another terminal:\n"+
+		"  export KUBECONFIG=%s\n  go run -C internal/testcluster . seed oomkill\n", config)
 	<-ctx.Done()
 	return nil
 }

@@ -29,8 +29,13 @@ var plans = map[string]func(*seeder){
 		s.in("production")
 		s.statefulSet("fraud-detection-db", 1)
 		s.settings("fraud-detection-config", map[string]string{"DATABASE_POOL_SIZE": "100", "DATABASE_POOL_TIMEOUT": "10s", "LEVEL": "info"})
-		s.deployment("fraud-detection-service", 5, corev1.Container{EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: "fraud-detection-config"}}}}})
+		settings := corev1.LocalObjectReference{Name: "fraud-detection-config"}
+		s.deployment("fraud-detection-service", 5, corev1.Container{
+			EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: settings}}},
+			Env: []corev1.EnvVar{{Name: "POOL", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+				LocalObjectReference: settings, Key: "DATABASE_POOL_SIZE"}}}},
+			VolumeMounts: []corev1.VolumeMount{{Name: "settings", MountPath: "/etc/fraud"}, {Name: "settings", MountPath: "/etc/pool-size", SubPath: "DATABASE_POOL_SIZE"}},
+		}, corev1.Volume{Name: "settings", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: settings}}})
 		s.deployment("checkout-service", 2, corev1.Container{})
 		s.deployment("payment-gateway", 2, corev1.Container{})
 	},
@@ -98,8 +103,9 @@ func template(name string, c corev1.Container) (map[string]string, corev1.PodTem
 }
 
 // deployment makes a deployment that replaces its pods one by one, and its service.
-func (s *seeder) deployment(name string, size int32, c corev1.Container) {
+func (s *seeder) deployment(name string, size int32, c corev1.Container, volumes ...corev1.Volume) {
 	labels, pods := template(name, c)
+	pods.Spec.Volumes = volumes
 	one, none := intstr.FromInt32(1), intstr.FromInt32(0)
 	_, err := s.client.AppsV1().Deployments(s.namespace).Create(s.ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DeploymentSpec{
 		Replicas: &size, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: pods,
