@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/remedykit/remedy/schema"
@@ -108,6 +109,9 @@ type Preview struct {
 	Verdict PreviewVerdict `json:"verdict"`
 	// Change describes the change, one line each.
 	Change []string `json:"change,omitempty"`
+	// Basis is what the object is now, as far as the change depends on it: values by field, such as its UID. What a person
+	// approves holds only as long as it stays the same. It must not hold secrets.
+	Basis map[string]string `json:"basis,omitempty"`
 }
 
 // A PreviewVerdict says how far a Preview can be believed.
@@ -136,6 +140,17 @@ func (v PreviewVerdict) String() string {
 
 // MarshalText writes the name.
 func (v PreviewVerdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads a name.
+func (v *PreviewVerdict) UnmarshalText(text []byte) error {
+	for _, known := range []PreviewVerdict{Simulated, Verified, Unverifiable} {
+		if known.String() == string(text) {
+			*v = known
+			return nil
+		}
+	}
+	return fmt.Errorf("actions: %q is no verdict of a preview", text)
+}
 
 // Outcome answers whether an effect happened.
 type Outcome uint8

@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
@@ -23,7 +24,7 @@ func ExamplePolicy_Gates() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	gates, err := approval.IncidentTable().Gates(plan, approval.Confidence{Value: 0.725, Given: true})
+	gates, err := approval.IncidentTable().Gates(plan, approval.Confidence{Value: 0.725, Given: true}, time.Now())
 	if err != nil {
 		log.Fatal(err)
 	}

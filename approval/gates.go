@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/dag"
@@ -15,8 +17,12 @@ type Gate struct {
 	Required bool
 	// Risk is the effective risk, the highest of registry, policy and plan; for a plan that of its riskiest step.
 	Risk schema.Risk
-	// Reasons say why a person is asked, one line each; empty when none is.
+	// Reasons say why a person is asked, one line each, and name the rule behind it; empty when none is.
 	Reasons []string
+	// Rules are the names of the policy's rules whose condition is met, in the order of the policy, also where no person is asked.
+	Rules []string
+	// Terms say who decides, and by when.
+	Terms Terms
 }
 
 // Gates are the gates of a plan. They are safe to share and must not be changed.
@@ -52,14 +58,64 @@ type Confidence struct {
 //   - with one, when its effective risk reaches what the row asks for. The row is that of the lower of c and the step's
 //     own confidence, where one that is not given changes nothing; without c it is the last row;
 //   - when the step's own confidence is below the last row, and, if it is mutating, when c is;
-//   - when it restarts the network in a protected namespace, or may.
+//   - when it restarts the network in a protected namespace, or may;
+//   - when a rule of the policy, or a freeze that is open at the time, asks for it.
 //
 // The plan as a whole waits when it has more than MaxSteps steps or when the document asks for it; that changes no
 // step's gate.
 //
-// It refuses a plan below the last row with [ErrLowConfidence], a plan that changes a namespace of ProtectedNamespaces, a
-// Confidence outside 0 to 1, and a policy that is not valid.
-func (p *Policy) Gates(plan *dag.Plan, c Confidence) (*Gates, error) {
+// It refuses a plan below the last row with [ErrLowConfidence], a plan that a rule, a freeze or a cap forbids or that
+// changes a protected object with [ErrForbidden], a plan that changes a namespace of ProtectedNamespaces, a Confidence
+// outside 0 to 1, and a policy that is not valid.
+func (p *Policy) Gates(plan *dag.Plan, c Confidence, at time.Time) (*Gates, error) {
+	j, err := newJudge(p, plan, c, at)
+	if err != nil {
+		return nil, err
+	}
+	p = j.policy
+	g := &Gates{Steps: make([]Gate, plan.Len())}
+	for i := range g.Steps {
+		if err := j.judge(plan.Step(i), &g.Steps[i]); err != nil {
+			return nil, err
+		}
+		g.Plan.Risk = max(g.Plan.Risk, g.Steps[i].Risk)
+	}
+	if n := len(j.nodes); p.Caps.Nodes > 0 && n > p.Caps.Nodes {
+		j.forbidden = append(j.forbidden, fmt.Sprintf("the plan changes %d nodes, and the policy allows %d", n, p.Caps.Nodes))
+	}
+	if len(p.Rules) > 0 {
+		_, forbidden := p.apply(j.subject(nil, g.Plan.Risk), &g.Plan)
+		j.forbidden = append(j.forbidden, forbidden...)
+	}
+	if err := j.forbidden.err(); err != nil {
+		return nil, err
+	}
+	if limit := p.maxSteps(); limit >= 0 && plan.Len() > limit {
+		g.Plan.Reasons = append(g.Plan.Reasons,
+			fmt.Sprintf("the plan has %d steps; with more than %d it is approved as a whole first", plan.Len(), limit))
+	}
+	if plan.ApprovalRequired() {
+		g.Plan.Reasons = append(g.Plan.Reasons, "the plan asks to be approved as a whole")
+	}
+	j.conclude(&g.Plan)
+	return g, nil
+}
+
+// Gate returns the gate of one step at a time, as Gates does: a policy whose answer depends on the time is asked again
+// before each step.
+func (p *Policy) Gate(plan *dag.Plan, i int, c Confidence, at time.Time) (Gate, error) {
+	j, err := newJudge(p, plan, c, at)
+	if err != nil {
+		return Gate{}, err
+	}
+	var g Gate
+	if err := j.judge(plan.Step(i), &g); err != nil {
+		return Gate{}, err
+	}
+	return g, j.forbidden.err()
+}
+
+func newJudge(p *Policy, plan *dag.Plan, c Confidence, at time.Time) (*judge, error) {
 	if plan == nil {
 		return nil, errors.New("approval: there is no plan to gate; build one first")
 	}
@@ -72,9 +128,11 @@ func (p *Policy) Gates(plan *dag.Plan, c Confidence) (*Gates, error) {
 	if p == nil {
 		p = &Policy{}
 	}
-	j := judge{
+	j := &judge{
+		plan:       plan,
 		policy:     p,
 		confidence: c,
+		at:         at,
 		row:        len(p.Table) - 1,
 		mutating:   []string{"it changes something, and the policy has no table that lets that pass unasked"},
 	}
@@ -89,23 +147,7 @@ func (p *Policy) Gates(plan *dag.Plan, c Confidence) (*Gates, error) {
 			j.low, j.row = true, j.row-1
 		}
 	}
-
-	g := &Gates{Steps: make([]Gate, plan.Len())}
-	for i := range g.Steps {
-		if err := j.judge(plan.Step(i), &g.Steps[i]); err != nil {
-			return nil, err
-		}
-		g.Plan.Risk = max(g.Plan.Risk, g.Steps[i].Risk)
-	}
-	if limit := p.maxSteps(); limit >= 0 && plan.Len() > limit {
-		g.Plan.Reasons = append(g.Plan.Reasons,
-			fmt.Sprintf("the plan has %d steps; with more than %d it is approved as a whole first", plan.Len(), limit))
-	}
-	if plan.ApprovalRequired() {
-		g.Plan.Reasons = append(g.Plan.Reasons, "the plan asks to be approved as a whole")
-	}
-	g.Plan.Required = len(g.Plan.Reasons) > 0
-	return g, nil
+	return j, nil
 }
 
 // row returns the index of the row for a confidence, len(p.Table) below the last.
@@ -143,8 +185,12 @@ func (p *Policy) raised(spec *actions.Spec) schema.Risk {
 
 // A judge gates one step after the other. Most steps of a large plan are not gated, so it allocates for none of those.
 type judge struct {
+	plan       *dag.Plan
 	policy     *Policy
 	confidence Confidence
+	at         time.Time
+	forbidden  refusals
+	nodes      map[string]bool // that steps change; made only for a policy that caps them
 	// row is the caller's; meaningless without a table.
 	row int
 	// low tells that the caller's confidence is below the last row.
@@ -159,12 +205,24 @@ func (j *judge) judge(step *dag.Step, gate *Gate) error {
 		return err
 	}
 	gate.Risk = max(step.Risk(), j.policy.raised(step.Spec()))
+	var raised string
+	var byRules []string
+	if len(j.policy.Rules) > 0 {
+		var forbidden refusals
+		raised, forbidden = j.policy.apply(j.subject(step, gate.Risk), gate)
+		j.forbid(step, forbidden)
+		byRules, gate.Reasons = gate.Reasons, nil
+	}
 	if len(j.policy.Table) == 0 {
 		if step.Mutating() {
 			gate.Reasons = j.mutating
 		}
 	} else {
-		j.weigh(step, gate)
+		j.weigh(step, gate, raised)
+	}
+	gate.Reasons = append(gate.Reasons, byRules...)
+	if step.Mutating() {
+		j.bound(step, gate)
 	}
 	if step.RequiresApproval() {
 		gate.Reasons = append(gate.Reasons, "the plan asks for approval")
@@ -172,12 +230,75 @@ func (j *judge) judge(step *dag.Step, gate *Gate) error {
 	if protected != "" {
 		gate.Reasons = append(gate.Reasons, protected)
 	}
-	gate.Required = len(gate.Reasons) > 0
+	j.conclude(gate)
 	return nil
 }
 
-// weigh gates by the table.
-func (j *judge) weigh(step *dag.Step, gate *Gate) {
+// conclude says whether a gate is required, and on which terms, which count when somebody else asks as well. The policy's own
+// panel sits at every gate, before those of rules.
+func (j *judge) conclude(gate *Gate) {
+	gate.Required = len(gate.Reasons) > 0
+	p := j.policy
+	if wait := p.Wait(); wait != DefaultTimeout || gate.Terms.Timeout > 0 {
+		gate.Terms.Timeout = min(gate.Terms.orElse(wait), wait)
+	}
+	if p.Quorum > 1 || !p.Approvers.everybody() || p.Escalation != nil {
+		own := Panel{Quorum: p.Quorum, Approvers: p.members(p.Approvers), Escalation: p.escalation(p.Escalation)}
+		gate.Terms.Panels = append([]Panel{own}, gate.Terms.Panels...)
+	}
+}
+
+func (j *judge) subject(step *dag.Step, risk schema.Risk) *Subject {
+	s := &Subject{Plan: j.plan, Step: step, Risk: risk, Confidence: -1, Time: j.at}
+	if j.confidence.Given {
+		s.Confidence = j.confidence.Value
+	}
+	if step != nil {
+		if own, ok := step.Confidence(); ok && (s.Confidence < 0 || own < s.Confidence) {
+			s.Confidence = own
+		}
+	}
+	return s
+}
+
+func (j *judge) forbid(step *dag.Step, why refusals) {
+	for _, w := range why {
+		j.forbidden = append(j.forbidden, fmt.Sprintf("step %d (%s, %s): %s", step.Number(), step.ID(), step.Action(), w))
+	}
+}
+
+// bound looks at what a mutating step must not do whatever people say, and at the freezes.
+func (j *judge) bound(step *dag.Step, gate *Gate) {
+	p := j.policy
+	if len(p.Freezes) > 0 {
+		j.forbid(step, p.freeze(j.at, gate))
+	}
+	if t := step.Target(); len(p.ProtectedObjects) > 0 && t.Name != "" {
+		name := t.Kind + "/" + t.Name
+		if t.Namespace != "" {
+			name = t.Kind + "/" + t.Namespace + "/" + t.Name
+		}
+		if slices.ContainsFunc(p.ProtectedObjects, func(o string) bool { return strings.EqualFold(o, name) }) {
+			j.forbid(step, refusals{"the policy protects " + name})
+		}
+	}
+	if most := int64(p.Caps.Replicas); most > 0 {
+		for _, name := range []string{"replicas", "minReplicas", "maxReplicas"} {
+			if n := step.Parameters().Int(name); n > most {
+				j.forbid(step, refusals{fmt.Sprintf("%s is %d, and the policy allows %d", name, n, most)})
+			}
+		}
+	}
+	if t := step.Target(); p.Caps.Nodes > 0 && t.Kind == "Node" {
+		if j.nodes == nil {
+			j.nodes = map[string]bool{}
+		}
+		j.nodes[t.Name] = true
+	}
+}
+
+// weigh gates by the table. raised says which rule raised the risk.
+func (j *judge) weigh(step *dag.Step, gate *Gate, raised string) {
 	table := j.policy.Table
 	least := table[len(table)-1].Confidence
 	own, given := step.Confidence()
@@ -192,6 +313,9 @@ func (j *judge) weigh(step *dag.Step, gate *Gate) {
 		gate.Reasons = append(gate.Reasons, fmt.Sprintf("risk %s %s", gate.Risk, j.band(row, byOwn, own)))
 		if r := j.policy.raised(step.Spec()); r > step.Risk() {
 			gate.Reasons = append(gate.Reasons, fmt.Sprintf("the policy raises %s to %s", step.Action(), r))
+		}
+		if raised != "" {
+			gate.Reasons = append(gate.Reasons, raised)
 		}
 		gate.Reasons = append(gate.Reasons, step.RiskReasons()...)
 	}

@@ -3,6 +3,7 @@ package approval_test
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,7 +67,7 @@ func TestTheTable(t *testing.T) {
 
 func TestALowConfidenceIsRefusedUnlessTheCallerAllowsIt(t *testing.T) {
 	p := plan(t, look(), look("risk", "high"), tell(), raise(), restart())
-	_, err := approval.IncidentTable().Gates(p, given(0.4))
+	_, err := approval.IncidentTable().Gates(p, given(0.4), time.Now())
 	require.ErrorIs(t, err, approval.ErrLowConfidence)
 	require.EqualError(t, err, "approval: confidence is too low: it is 0.40 and the policy accepts a plan from 0.60; "+
 		"investigate further, or allow low confidence and have every step that changes something approved")
@@ -254,7 +255,7 @@ func TestRestartingTheNetworkOfAProtectedNamespaceAlwaysAsks(t *testing.T) {
 	require.Equal(t, []string{"it leaves the namespace open, and may restart the network in a protected one"}, g.Steps[1].Reasons)
 
 	never.ProtectedNamespaces = []string{"mesh"}
-	_, err := never.Gates(p, given(1))
+	_, err := never.Gates(p, given(1), time.Now())
 	require.EqualError(t, err, "approval: step 3 (s3, restart_network) would change namespace mesh, which the policy protects; leave the step out")
 	never.Components = []string{"coredns"}
 	require.Equal(t, []int{1, 2, 3}, asks(t, gates(t, never, p, given(1))))
@@ -263,7 +264,7 @@ func TestRestartingTheNetworkOfAProtectedNamespaceAlwaysAsks(t *testing.T) {
 func TestAPlanBuiltWithoutThePolicysNamespacesIsRefused(t *testing.T) {
 	policy := approval.IncidentTable()
 	policy.ProtectedNamespaces = []string{"bank", "shop"}
-	_, err := policy.Gates(plan(t, look(), raise()), given(1))
+	_, err := policy.Gates(plan(t, look(), raise()), given(1), time.Now())
 	require.EqualError(t, err, "approval: step 2 (s2, increase_resources) would change namespace shop, which the policy protects; leave the step out")
 	require.Empty(t, asks(t, gates(t, policy, plan(t, look(), tell()), given(1))), "reading is allowed")
 }
@@ -272,14 +273,14 @@ func TestGatesRefuseWhatMakesNoSense(t *testing.T) {
 	p := plan(t, look())
 	for _, v := range []float64{-0.01, 1.01, math.NaN(), math.Inf(1)} {
 		for _, policy := range []*approval.Policy{nil, approval.IncidentTable()} {
-			_, err := policy.Gates(p, given(v))
+			_, err := policy.Gates(p, given(v), time.Now())
 			require.ErrorContains(t, err, "is not between 0 and 1")
 			require.NotErrorIs(t, err, approval.ErrLowConfidence)
 		}
 	}
-	_, err := approval.IncidentTable().Gates(nil, given(1))
+	_, err := approval.IncidentTable().Gates(nil, given(1), time.Now())
 	require.ErrorContains(t, err, "there is no plan")
-	_, err = (&approval.Policy{MaxSteps: -3}).Gates(p, given(1))
+	_, err = (&approval.Policy{MaxSteps: -3}).Gates(p, given(1), time.Now())
 	require.ErrorContains(t, err, "maxSteps: -3")
 }
 
@@ -293,7 +294,7 @@ func TestGatesOfStepsThatDoNotAskCostNoAllocation(t *testing.T) {
 	}
 	p := plan(t, steps...)
 	// Far below one a step; the runtime itself may allocate meanwhile.
-	require.Less(t, testing.AllocsPerRun(5, func() { _, _ = policy.Gates(p, given(0.95)) }), 100.0)
+	require.Less(t, testing.AllocsPerRun(5, func() { _, _ = policy.Gates(p, given(0.95), time.Now()) }), 100.0)
 }
 
 func BenchmarkGates(b *testing.B) {
@@ -304,7 +305,7 @@ func BenchmarkGates(b *testing.B) {
 	p, policy := plan(b, steps...), approval.IncidentTable()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := policy.Gates(p, given(0.95)); err != nil {
+		if _, err := policy.Gates(p, given(0.95), time.Now()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -51,7 +51,7 @@ func TestParsePolicyReadsJSON(t *testing.T) {
 func TestParsePolicyNamesTheLineOfEveryFault(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"unknown field", "timeout: 5m\nconfidence: 0.9\n",
-			`line 2: unknown field "confidence"; the fields are table, maxSteps, risks, protectedNamespaces, components, timeout`},
+			`line 2: unknown field "confidence"; the fields are table, maxSteps, risks, protectedNamespaces, protectedObjects, components, caps, freezes, rules, groups, quorum, approvers, escalation, timeout`},
 		{"unknown field of a row", "table:\n- {confidence: 0.9, ask: high, risk: low}", `line 2: unknown field "risk"; the fields are confidence, ask`},
 		{"field twice", "timeout: 5m\ntimeout: 6m\n", `line 2: "timeout" is there twice`},
 		{"odd key", "[a]: 1\n", `line 1: unknown field a list; the fields are`},
@@ -108,7 +108,7 @@ func TestParsePolicyNamesTheLineOfEveryFault(t *testing.T) {
 func TestParsePolicyShowsAllFaultsInTheOrderOfTheFile(t *testing.T) {
 	_, err := approval.ParsePolicy([]byte("timeout: soon\nmaxStep: 3\ntable:\n- {confidence: high, ask: 3}\n"))
 	require.EqualError(t, err, `approval: policy: line 1: timeout is "soon"; it must be a duration above zero such as 15m
-approval: policy: line 2: unknown field "maxStep"; the fields are table, maxSteps, risks, protectedNamespaces, components, timeout
+approval: policy: line 2: unknown field "maxStep"; the fields are table, maxSteps, risks, protectedNamespaces, protectedObjects, components, caps, freezes, rules, groups, quorum, approvers, escalation, timeout
 approval: policy: line 4: table[0].confidence is "high"; it must be a number between 0 and 1
 approval: policy: line 4: table[0].ask is "3"; it must be one of none, low, medium, high, critical, never`)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -96,7 +97,7 @@ func asks(t require.TestingT, g *approval.Gates) []int {
 }
 
 func gates(t require.TestingT, p *approval.Policy, plan *dag.Plan, c approval.Confidence) *approval.Gates {
-	g, err := p.Gates(plan, c)
+	g, err := p.Gates(plan, c, time.Now())
 	require.NoError(t, err)
 	return g
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -132,8 +133,8 @@ func TestNoWordOfAPlanLowersAGate(t *testing.T) {
 				continue
 			}
 			// The caller can be refused only for its own confidence, never for the plan's.
-			_, err := policy.Gates(plan(t, said...), approval.Confidence{Value: 1, Given: true})
-			_, plain := policy.Gates(plan(t, silent...), approval.Confidence{Value: 1, Given: true})
+			_, err := policy.Gates(plan(t, said...), approval.Confidence{Value: 1, Given: true}, time.Now())
+			_, plain := policy.Gates(plan(t, silent...), approval.Confidence{Value: 1, Given: true}, time.Now())
 			require.Equal(t, plain, err)
 		}
 		require.Equal(t, without.Plan.Required, with.Plan.Required)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -47,3 +48,6 @@ func isName(s, joints string) bool {
 	}
 	return s != ""
 }
+
+// oneLine makes words of others fit into a reason.
+func oneLine(s string) string { return wording.Visible(wording.Cut(s, mostText)) }

@@ -45,8 +45,8 @@ func requireRestored(t require.TestingT, p *dag.Plan, reg *actions.Registry) {
 		require.Equal(t, facts(p.Step(i)), facts(back.Step(i)))
 	}
 	for _, c := range []approval.Confidence{{}, {Given: true, Value: 0.95}, {Given: true, Value: 0.7}} {
-		gates, err := approval.IncidentTable().Gates(p, c)
-		gates2, err2 := approval.IncidentTable().Gates(back, c)
+		gates, err := approval.IncidentTable().Gates(p, c, time.Now())
+		gates2, err2 := approval.IncidentTable().Gates(back, c, time.Now())
 		require.Equal(t, err, err2)
 		require.Equal(t, gates, gates2)
 	}

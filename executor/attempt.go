@@ -94,7 +94,7 @@ func (a *attempt) execute() (res *actions.Result, err error) {
 	if a.undoing {
 		return nil, a.compensate()
 	}
-	if a.run.careful || a.run.info[a.step].traits&writes != 0 {
+	if a.run.careful || a.run.info[a.step].traits&(writes|gated) != 0 {
 		if err := a.prepare(); err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/approval"
@@ -23,7 +22,7 @@ func (e *Executor) decideParked(ctx context.Context, run, step string, d approva
 	}
 	defer unlock()
 	if r := e.Lookup(run); r != nil {
-		return r.decide(step, d)
+		return r.decide(ctx, step, d)
 	}
 	records, err := e.config.Journal.Read(ctx, run)
 	if err != nil {
@@ -41,7 +40,7 @@ func (e *Executor) decideParked(ctx context.Context, run, step string, d approva
 	last := records[len(records)-1]
 	l.epoch, l.seq, l.durable, l.hash = last.Epoch+1, last.Seq, last.Seq, last.Hash
 	l.add(entry{kind: factNames[f.kind], step: step, time: time.Now(), data: &detail{
-		At: at, Reason: f.reason.String(), By: d.By, Message: d.Reason, Digest: d.Digest}})
+		At: at, Reason: f.reason.String(), By: d.By, Groups: d.Groups, Message: d.Reason, Digest: d.Digest}})
 	defer func() { _ = e.config.Journal.Release(run) }()
 	return l.flush()
 }
@@ -51,11 +50,17 @@ func judgeParked(b *beginning, records []journal.Record, step string, d approval
 	if d.Verdict != approval.Approved && d.Verdict != approval.Rejected {
 		return f, 0, fmt.Errorf("the verdict is %s: a decision approves or rejects", d.Verdict)
 	}
-	var asked, answer *detail
+	gate := b.PlanGate
+	if step != "" {
+		gate = b.Gates[step]
+	}
+	began := records[0].Time
+	var tally *approval.Tally
+	asked := ""
 	for i := range records[1:] {
 		rec := &records[1+i]
 		if rec.Kind == recordFinished {
-			return f, 0, fmt.Errorf("%w: %w", ErrNotAsked, ErrFinished)
+			return f, 0, fmt.Errorf("%w: %w", approval.ErrNotAsked, ErrFinished)
 		}
 		var dt detail
 		if err := json.Unmarshal(rec.Data, &dt); err != nil {
@@ -65,50 +70,72 @@ func judgeParked(b *beginning, records []journal.Record, step string, d approval
 		if rec.Step != step {
 			continue
 		}
-		switch factKinds[rec.Kind] {
+		kind, ok := factKinds[rec.Kind]
+		if !ok {
+			continue
+		}
+		if dt.Gate != nil {
+			gate = *dt.Gate
+		}
+		switch when := began.Add(dt.At); kind {
 		case factAsked:
-			if rec.Kind == factNames[factAsked] {
-				asked, answer = &dt, nil
+			req := &approval.Request{Author: b.Author, Model: b.Model, Digest: dt.Digest, AskedAt: when}
+			gate.into(&req.Gate)
+			if dt.Expires != nil {
+				req.ExpiresAt = *dt.Expires
+			} else {
+				req.ExpiresAt = when // nobody knows: too late
 			}
-		case factApproved, factRejected:
-			answer = &dt
-		case factEnded, factDoubted:
-			asked, answer = nil, nil
+			tally, asked = approval.NewTally(req), dt.Digest
+		case factVoted, factApproved, factRejected:
+			if tally == nil {
+				return f, 0, fmt.Errorf("record %d: nobody was asked", rec.Seq)
+			}
+			if err := recount(tally, kind, asked, &dt, when); err != nil {
+				return f, 0, fmt.Errorf("record %d: %w", rec.Seq, err)
+			}
+		case factEnded, factDoubted, factVoided:
+			tally = nil
 		}
 	}
 	now := time.Now()
-	at = max(at, now.Sub(records[0].Time))
-	switch {
-	case asked == nil:
-		return f, 0, ErrNotAsked
-	case answer != nil && answer.Reason == ReasonApprovalTimeout.String():
-		return f, 0, ErrExpired
-	case answer != nil:
-		return f, 0, fmt.Errorf("%w: by %s", ErrDecided, answer.By)
-	case asked.Expires == nil || !now.Before(*asked.Expires):
-		return f, 0, ErrExpired
-	case d.Digest != asked.Digest:
-		return f, 0, ErrDigest
+	at = max(at, now.Sub(began))
+	if tally == nil {
+		return f, 0, approval.ErrNotAsked
 	}
-	if err := identityErr(b.Author, d.By); err != nil {
+	state, err := tally.Cast(d, began.Add(at))
+	if err != nil {
 		return f, 0, err
 	}
-	f.kind = factApproved
-	if d.Verdict == approval.Rejected {
+	f.kind = factVoted
+	switch state {
+	case approval.Granted:
+		f.kind = factApproved
+	case approval.Denied:
 		f.kind, f.reason = factRejected, ReasonRejected
 	}
 	return f, at, nil
 }
 
-// identityErr refuses deciders that may not decide, for yes and no alike. Case and space around a name make nobody
-// another person.
-func identityErr(author, by string) error {
-	name := strings.TrimSpace(by)
+// recount counts a decision that was counted before, from its record.
+func recount(t *approval.Tally, kind factKind, digest string, d *detail, at time.Time) error {
+	vote := approval.Decision{Verdict: approval.Approved, By: d.By, Groups: d.Groups, Reason: d.Message, Digest: digest}
+	want := approval.Granted
 	switch {
-	case name == "":
-		return fmt.Errorf("%w: it names nobody in By", ErrNotApprover)
-	case strings.EqualFold(name, strings.TrimSpace(author)):
-		return fmt.Errorf("%w: %q is the author of the plan", ErrNotApprover, by)
+	case d.Reason == ReasonApprovalTimeout.String():
+		t.Expire(at)
+		return nil
+	case kind == factRejected && d.By == "":
+		t.Deny(d.Message, at)
+		return nil
+	case kind == factRejected:
+		vote.Verdict, want = approval.Rejected, approval.Denied
+	case kind == factVoted:
+		want = approval.Open
 	}
-	return nil
+	state, err := t.Cast(vote, at)
+	if err == nil && state != want {
+		err = fmt.Errorf("the gate is %s by it, not %s", state, want)
+	}
+	return err
 }

@@ -28,6 +28,8 @@ type RehearsedStep struct {
 	Change []string
 	// Err is why the step would fail; nil when nothing is known against it.
 	Err error
+
+	preview *actions.Preview
 }
 
 // Steps yields what was found of every step, in plan order.
@@ -78,8 +80,9 @@ func (e *Executor) rehearse(ctx context.Context, p *program, run string) (*Rehea
 		} else {
 			req := &actions.Request{Task: s.Task(), Run: run, Attempt: 1, Conductor: world}
 			preview, err := dryRun(ctx, h.dryRunner, req, p.info[i].timeout, e.config.Grace)
-			if out.Err = err; preview != nil {
-				out.Verdict, out.Change = preview.Verdict, preview.Change
+			out.Err, out.preview = p.secrets.err(err), p.secrets.preview(preview)
+			if out.preview != nil {
+				out.Verdict, out.Change = out.preview.Verdict, out.preview.Change
 			}
 		}
 		if ctx.Err() != nil {
@@ -132,15 +135,12 @@ func dryRun(ctx context.Context, h actions.DryRunner, req *actions.Request, time
 	}
 }
 
-// rehearseFirst makes the dry run that goes before a run: what nobody can verify waits for a person. refused is not nil
-// when a step would fail.
-func (e *Executor) rehearseFirst(ctx context.Context, p *program, o RunOptions) (raised *program, refused *Rehearsal, err error) {
+// rehearseFirst makes the dry run that goes before a run: what nobody can verify waits for a person, and with
+// EarlyApproval people decide about what it has found.
+func (e *Executor) rehearseFirst(ctx context.Context, p *program, o RunOptions) (raised *program, found *Rehearsal, err error) {
 	r, err := e.rehearse(ctx, p, o.ID)
-	if err != nil {
-		return nil, nil, err
-	}
-	if r.Err() != nil {
-		return p, r, nil
+	if err != nil || !e.config.DryRunFirst || r.Err() != nil {
+		return p, r, err
 	}
 	var gates *approval.Gates
 	for i, s := range r.steps {
@@ -154,9 +154,9 @@ func (e *Executor) rehearseFirst(ctx context.Context, p *program, o RunOptions) 
 		gates.Steps[i].Reasons = append(slices.Clone(gates.Steps[i].Reasons), "the dry run could not verify it")
 	}
 	if gates == nil {
-		return p, nil, nil
+		return p, r, nil
 	}
-	return compile(p.plan, gates, e.compensates), nil, nil
+	return compile(p.plan, gates, e.compensates), r, nil
 }
 
 // refuse ends a run whose dry run found a step that would fail, before anything happened.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/executor/limits"
 )
 
@@ -20,6 +21,12 @@ func (a *attempt) prepare() error {
 	if err := a.lock(); err != nil {
 		a.care().withheld = err
 		return err
+	}
+	if a.run.rechecks || a.run.info[a.step].traits&gated != 0 {
+		if err := a.recheck(); err != nil {
+			a.care().withheld = err
+			return err
+		}
 	}
 	if a.run.careful && !a.handler().begins {
 		return a.Begin(a, &a.req, nil)
@@ -206,8 +213,10 @@ func (a *attempt) giveBack(c *care, ok bool) {
 // said is what an error says of itself. Errors are a handler's, so they are not asked under a lock.
 type said struct {
 	transient bool
-	refused   bool // by the Limits
-	obsolete  bool // it is errObsolete
+	refused   bool        // by the Limits
+	forbidden bool        // by the policy
+	stale     *staleError // what was approved has changed
+	obsolete  bool        // it is errObsolete
 	drift     bool
 	after     time.Duration
 }
@@ -229,6 +238,10 @@ func (a *attempt) settle(err error) (s said) {
 		s.transient, s.after = e.Transient, min(max(e.RetryAfter, 0), forever)
 	}
 	_, s.refused = errors.AsType[*limits.Refusal](err)
+	if e, ok := errors.AsType[*staleError](err); ok {
+		s.stale = e
+	}
+	s.forbidden = errors.Is(err, approval.ErrForbidden)
 	s.drift = errors.Is(err, actions.ErrDrift)
 	s.obsolete = errors.Is(err, errObsolete)
 	return s

@@ -5,18 +5,13 @@ import (
 	"fmt"
 )
 
-// What Decide and Cancel may answer.
+// What an Executor may answer, beside what a decision is refused for.
 var (
 	// ErrKilled is what Start answers after Kill.
 	ErrKilled = errors.New("the kill switch is on")
 
-	ErrFinished    = errors.New("the run has finished")
-	ErrUnknownRun  = errors.New("no such run")
-	ErrNotAsked    = errors.New("no answer is asked for here")
-	ErrDecided     = errors.New("this gate has been decided")
-	ErrExpired     = errors.New("this request has expired")
-	ErrDigest      = errors.New("this decision answers something else than what is asked")
-	ErrNotApprover = errors.New("this identity may not decide")
+	ErrFinished   = errors.New("the run has finished")
+	ErrUnknownRun = errors.New("no such run")
 )
 
 // A PanicError is a panic of a handler or approver.

@@ -14,14 +14,21 @@ const (
 	EventStepFinished      EventKind = "stepFinished"
 	EventApprovalRequested EventKind = "approvalRequested"
 	EventApprovalDecided   EventKind = "approvalDecided"
-	EventRetryScheduled    EventKind = "retryScheduled"
-	EventRollbackStarted   EventKind = "rollbackStarted"
-	EventUndoStarted       EventKind = "undoStarted"
-	EventUndoFinished      EventKind = "undoFinished"
-	EventRollbackFinished  EventKind = "rollbackFinished"
-	EventRunResumed        EventKind = "runResumed"
-	EventRunParked         EventKind = "runParked"
-	EventRunFinished       EventKind = "runFinished"
+	// EventApprovalVoted tells of a yes that does not decide yet, EventApprovalEscalated that others were told as well,
+	// EventApprovalVoided that what was asked about has changed, so that it is asked again, EventApprovalUndelivered that
+	// people could not be shown what became of a request.
+	EventApprovalVoted       EventKind = "approvalVoted"
+	EventApprovalEscalated   EventKind = "approvalEscalated"
+	EventApprovalVoided      EventKind = "approvalVoided"
+	EventApprovalUndelivered EventKind = "approvalUndelivered"
+	EventRetryScheduled      EventKind = "retryScheduled"
+	EventRollbackStarted     EventKind = "rollbackStarted"
+	EventUndoStarted         EventKind = "undoStarted"
+	EventUndoFinished        EventKind = "undoFinished"
+	EventRollbackFinished    EventKind = "rollbackFinished"
+	EventRunResumed          EventKind = "runResumed"
+	EventRunParked           EventKind = "runParked"
+	EventRunFinished         EventKind = "runFinished"
 )
 
 // An Event tells one thing that happened in a run. Its JSON is a contract of the command line.

@@ -75,7 +75,7 @@ func ExampleExecutor_Decide() {
 		panic(err)
 	}
 	<-run.Done()
-	fmt.Println(run.Snapshot().Status(), errors.Is(ex.Decide(ctx, "incident-42", "scale", yes), executor.ErrDecided))
+	fmt.Println(run.Snapshot().Status(), errors.Is(ex.Decide(ctx, "incident-42", "scale", yes), approval.ErrDecided))
 	// Output:
 	// parked scale
 	// succeeded true

@@ -81,8 +81,10 @@ type RunOptions struct {
 	// ID of the run: letters, digits, dot, underscore and hyphen, at most 63. Defaults to a new one. Starting an ID
 	// again returns the run that has it.
 	ID string
-	// Author of the plan, who cannot approve it.
-	Author string
+	// Author of the plan, and Model that wrote its document: neither can approve it.
+	Author, Model string
+	// Incident is what the plan is to mend; it is shown to those who are asked.
+	Incident *approval.Incident
 	// Confidence of the analysis.
 	Confidence approval.Confidence
 }
@@ -228,15 +230,21 @@ func (e *Executor) begin(ctx context.Context, plan *dag.Plan, o RunOptions) (r *
 	if err != nil {
 		return nil, false, err
 	}
-	var refused *Rehearsal
-	if e.config.DryRunFirst {
-		if p, refused, err = e.rehearseFirst(ctx, p, o); err != nil {
+	var found, refused *Rehearsal
+	if e.config.DryRunFirst || e.config.EarlyApproval && p.gated() {
+		if p, found, err = e.rehearseFirst(ctx, p, o); err != nil {
 			return nil, false, err
+		}
+		if e.config.DryRunFirst && found.Err() != nil {
+			refused = found
 		}
 	}
 	started, err := e.newRun(ctx, p, o)
 	if err != nil {
 		return nil, false, err
+	}
+	if e.config.EarlyApproval {
+		started.rehearsed = found
 	}
 	if err := started.open(refused); err != nil {
 		return nil, false, err
@@ -337,12 +345,12 @@ func (e *Executor) Cancel(_ context.Context, run, reason string) error {
 // remembered until the run is resumed. When it returns nil the decision is durable, if there is a journal. step is empty for the gate of the plan as a
 // whole. The decision must carry the digest of the request that it answers.
 //
-// Errors are [ErrUnknownRun], [ErrNotAsked] (or not any more), [ErrDecided], [ErrExpired], [ErrDigest] and
-// [ErrNotApprover], wrapped.
+// Errors are [ErrUnknownRun], [approval.ErrNotAsked] (or not any more), [approval.ErrDecided], [approval.ErrExpired], [approval.ErrDigest] and
+// [approval.ErrNotApprover], wrapped.
 func (e *Executor) Decide(ctx context.Context, run, step string, d approval.Decision) error {
 	var err error
 	if r := e.Lookup(run); r != nil {
-		err = r.decide(step, d)
+		err = r.decide(ctx, step, d)
 	} else if err = e.decideParked(ctx, run, step, d); errors.Is(err, ErrUnknownRun) {
 		return err
 	}

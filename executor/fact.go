@@ -10,6 +10,10 @@ const (
 	factAsked                        // step or planGate
 	factApproved                     // step or planGate
 	factRejected                     // step or planGate, reason
+	factVoted                        // step or planGate: a yes that does not decide yet
+	factEscalated                    // step or planGate: others were told as well
+	factAnnounced                    // step or planGate: an Approver has taken the request
+	factVoided                       // step: what its gate was asked about has changed, and it is to be asked again
 	factHalted                       // reason: the run is cancelled, interrupted or out of time
 	factRetry                        // step, until: an attempt failed and there will be another
 	factDue                          // step: it has waited for its next attempt

@@ -136,16 +136,16 @@ func TestAPendingDecisionParksTheRunAndDecideWakesIt(t *testing.T) {
 		require.Equal(t, "a", req.Step.ID())
 		decide := func(step string, d approval.Decision) error { return ex.Decide(t.Context(), "x", step, d) }
 		yes := approval.Decision{Verdict: approval.Approved, By: "bob", Digest: req.Digest}
-		require.ErrorIs(t, decide("b", yes), executor.ErrNotAsked)
-		require.ErrorIs(t, decide("nobody", yes), executor.ErrNotAsked)
-		require.ErrorIs(t, decide("c", yes), executor.ErrDigest)
-		require.ErrorIs(t, decide("a", approval.Decision{Verdict: approval.Approved, By: "bob"}), executor.ErrDigest)
-		require.ErrorIs(t, decide("a", approval.Decision{Verdict: approval.Approved, By: "model", Digest: req.Digest}), executor.ErrNotApprover)
-		require.ErrorIs(t, decide("a", approval.Decision{Verdict: approval.Approved, Digest: req.Digest}), executor.ErrNotApprover)
+		require.ErrorIs(t, decide("b", yes), approval.ErrNotAsked)
+		require.ErrorIs(t, decide("nobody", yes), approval.ErrNotAsked)
+		require.ErrorIs(t, decide("c", yes), approval.ErrDigest)
+		require.ErrorIs(t, decide("a", approval.Decision{Verdict: approval.Approved, By: "bob"}), approval.ErrDigest)
+		require.ErrorIs(t, decide("a", approval.Decision{Verdict: approval.Approved, By: "model", Digest: req.Digest}), approval.ErrNotApprover)
+		require.ErrorIs(t, decide("a", approval.Decision{Verdict: approval.Approved, Digest: req.Digest}), approval.ErrNotApprover)
 		require.Error(t, decide("a", approval.Decision{Verdict: approval.Pending, By: "bob", Digest: req.Digest}))
 		require.ErrorIs(t, ex.Decide(t.Context(), "y", "a", yes), executor.ErrUnknownRun)
 		require.NoError(t, decide("a", yes))
-		require.ErrorIs(t, decide("a", yes), executor.ErrDecided)
+		require.ErrorIs(t, decide("a", yes), approval.ErrDecided)
 
 		report, err = r.Wait(t.Context())
 		require.NoError(t, err)
@@ -168,7 +168,7 @@ func TestADecisionAfterTheTimeoutIsTooLate(t *testing.T) {
 		req := report.Waiting()[0]
 		<-r.Done()
 		err = ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: "bob", Digest: req.Digest})
-		require.ErrorIs(t, err, executor.ErrExpired)
+		require.ErrorIs(t, err, approval.ErrExpired)
 		require.Equal(t, executor.RunRejected, r.Snapshot().Status())
 	})
 }
@@ -294,7 +294,7 @@ func TestTheAuthorCannotHideBehindAnotherSpelling(t *testing.T) {
 		require.NoError(t, err)
 		for _, by := range []string{"Model@Example.com", " model@example.com", " ", "\t"} {
 			err := ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: by, Digest: report.Waiting()[0].Digest})
-			require.ErrorIs(t, err, executor.ErrNotApprover, "%q", by)
+			require.ErrorIs(t, err, approval.ErrNotApprover, "%q", by)
 		}
 		require.NoError(t, ex.Cancel(t.Context(), "x", "over"))
 		<-r.Done()
@@ -319,7 +319,7 @@ func TestADecisionForAnotherPlanOrStepIsVoid(t *testing.T) {
 		delete(digests, "x/a")
 		for key, digest := range digests {
 			err := ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: "bob", Digest: digest})
-			require.ErrorIs(t, err, executor.ErrDigest, key)
+			require.ErrorIs(t, err, approval.ErrDigest, key)
 		}
 		require.NoError(t, ex.Decide(t.Context(), "x", "a", approval.Decision{Verdict: approval.Approved, By: "bob", Digest: mine}))
 		require.NoError(t, ex.Cancel(t.Context(), "x", ""))

@@ -20,7 +20,8 @@ const (
 // factNames are the kinds of the records of facts; a fact without a name follows from others and is not kept.
 var factNames = [...]string{
 	factStarted: "stepStarted", factEnded: "stepEnded", factAsked: "approvalAsked", factApproved: "approvalGranted",
-	factRejected: "approvalDenied", factHalted: "runHalted", factRetry: "retryScheduled", factDue: "", factDoubted: "outcomeDoubted",
+	factRejected: "approvalDenied", factVoted: "approvalVoted", factEscalated: "approvalEscalated", factAnnounced: "approvalAnnounced", factVoided: "approvalVoided",
+	factHalted: "runHalted", factRetry: "retryScheduled", factDue: "", factDoubted: "outcomeDoubted",
 	factBegun: "effectBegun", factUndoStarted: "undoStarted", factUndoEnded: "undoEnded", factRollback: "rollbackBegun",
 	factRollbackOver: "rollbackExpired", factResumed: "runResumed", factRefused: "stepRefused",
 }
@@ -39,8 +40,15 @@ type detail struct {
 	Result  *actions.Result `json:"result,omitempty"`
 	Undo    *actions.Undo   `json:"undo,omitempty"`
 	By      string          `json:"by,omitempty"`
+	Groups  []string        `json:"groups,omitempty"`
 	Digest  string          `json:"digest,omitempty"`
 	Expires *time.Time      `json:"expires,omitempty"`
+	Receipt string          `json:"receipt,omitempty"`
+	// Preview and Touches are what was found of the step when it was asked about, Gate what it asks for when that is not as the
+	// run began.
+	Preview *actions.Preview `json:"preview,omitempty"`
+	Touches []actions.Touch  `json:"touches,omitempty"`
+	Gate    *gateRecord      `json:"gate,omitempty"`
 
 	err error // whose text is Message
 }

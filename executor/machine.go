@@ -262,6 +262,12 @@ func (m *machine) apply(f fact) {
 			break
 		}
 		m.end(f.step, f.at, Rejected, f.reason, -1)
+	case factVoted:
+		m.tell(toldApprovalVoted, f.step, f.at)
+	case factEscalated:
+		m.tell(toldApprovalEscalated, f.step, f.at)
+	case factVoided:
+		m.void(f)
 	case factUndoStarted, factUndoEnded, factRollback, factRollbackOver:
 		m.undo(f)
 	case factRefused:
@@ -478,6 +484,8 @@ func (m *machine) sweep(at time.Duration, reason Reason, cause int32, which func
 		s := &m.steps[i]
 		switch {
 		case s.status.Final() || s.status == Running || !which(int32(i)):
+		case s.flags&doubted != 0 && reason == ReasonInterrupted: // its question waits for another process
+			m.end(int32(i), at, Unknown, reason, cause)
 		case s.flags&doubted != 0:
 			m.end(int32(i), at, Unknown, ReasonUnresolved, cause)
 		default:

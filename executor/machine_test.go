@@ -258,6 +258,8 @@ func (m *model) cancelAll(r Reason, cause int32, which func(int32) bool) {
 	for _, i := range m.steps() {
 		switch {
 		case !m.untouched(i) || !which(i):
+		case m.doubted[i] && r == ReasonInterrupted:
+			m.end(i, Unknown, r, cause)
 		case m.doubted[i]:
 			m.end(i, Unknown, ReasonUnresolved, cause)
 		default:

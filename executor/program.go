@@ -2,6 +2,7 @@ package executor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/remedykit/remedy/approval"
@@ -49,15 +50,23 @@ func (e *Executor) prepare(plan *dag.Plan, c approval.Confidence) (*program, err
 	if last != nil && last.plan == plan && asked == c {
 		return last, nil
 	}
-	gates, err := e.config.Policy.Gates(plan, c)
+	gates, err := e.config.Policy.Gates(plan, c, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("executor: %w", err)
 	}
 	p := compile(plan, gates, e.compensates)
+	if e.config.Policy.Timed() {
+		return p, nil
+	}
 	e.mu.Lock()
 	e.program, e.programFor = p, c
 	e.mu.Unlock()
 	return p, nil
+}
+
+// gated tells whether a step waits for a person.
+func (p *program) gated() bool {
+	return slices.ContainsFunc(p.info, func(i stepInfo) bool { return i.traits&gated != 0 })
 }
 
 // compensates tells whether a handler can undo an action. Without a handler (in a simulation) the Spec's word counts.

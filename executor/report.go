@@ -76,7 +76,7 @@ func (r *Run) reportLocked(live bool) *Report {
 	}
 	for i, a := range r.asks {
 		g := r.m.gate[i]
-		report := GateReport{AskedAt: r.startedAt.Add(g.askedAt), Verdict: g.verdict, By: a.by, Reason: a.reason}
+		report := GateReport{AskedAt: r.startedAt.Add(g.askedAt), Verdict: g.verdict, Votes: a.tally.Standing(r.startedAt.Add(r.m.now)).Votes, By: a.by, Reason: a.reason}
 		if g.ready {
 			report.ReadyAt = r.startedAt.Add(g.readyAt)
 		}
@@ -415,8 +415,10 @@ type GateReport struct {
 	// DecidedAt is zero while the gate waits, and when its question was withdrawn.
 	DecidedAt time.Time
 	Verdict   approval.Verdict
-	By        string
-	Reason    string
+	// Votes are those who said yes, in order, also while more are needed.
+	Votes  []approval.Vote
+	By     string
+	Reason string
 }
 
 // Wait is how long the gate alone kept its step from starting; 0 as long as it is not decided.

@@ -12,6 +12,7 @@ import (
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor/journal"
+	"github.com/remedykit/remedy/schema"
 )
 
 // format is the version of the records that this code writes. It reads all from 1 on.
@@ -19,13 +20,15 @@ const format = 1
 
 // beginning is the Data of the first record: all that is needed to go on with the run, or to show it.
 type beginning struct {
-	Format     int              `json:"format"`
-	Plan       json.RawMessage  `json:"plan"`
-	Author     string           `json:"author,omitempty"`
-	Confidence *float64         `json:"confidence,omitempty"`
-	AllowLow   bool             `json:"allowLowConfidence,omitempty"`
-	Policy     *approval.Policy `json:"policy"`
-	PlanGate   gateRecord       `json:"planGate"`
+	Format     int                `json:"format"`
+	Plan       json.RawMessage    `json:"plan"`
+	Author     string             `json:"author,omitempty"`
+	Model      string             `json:"model,omitempty"`
+	Incident   *approval.Incident `json:"incident,omitempty"`
+	Confidence *float64           `json:"confidence,omitempty"`
+	AllowLow   bool               `json:"allowLowConfidence,omitempty"`
+	Policy     *approval.Policy   `json:"policy"`
+	PlanGate   gateRecord         `json:"planGate"`
 	// Gates are those of the steps that wait for a person.
 	Gates     map[string]gateRecord `json:"gates,omitempty"`
 	Early     bool                  `json:"earlyApproval,omitempty"`
@@ -36,8 +39,20 @@ type beginning struct {
 }
 
 type gateRecord struct {
-	Required bool     `json:"required,omitempty"`
-	Reasons  []string `json:"reasons,omitempty"`
+	Required bool           `json:"required,omitempty"`
+	Reasons  []string       `json:"reasons,omitempty"`
+	Risk     schema.Risk    `json:"risk,omitempty"`
+	Rules    []string       `json:"rules,omitempty"`
+	Terms    approval.Terms `json:"terms,omitzero"`
+}
+
+func recordOf(g approval.Gate) gateRecord {
+	return gateRecord{g.Required, g.Reasons, g.Risk, g.Rules, g.Terms}
+}
+
+// into makes a gate what it was.
+func (r gateRecord) into(g *approval.Gate) {
+	g.Required, g.Reasons, g.Risk, g.Rules, g.Terms = r.Required, r.Reasons, max(g.Risk, r.Risk), r.Rules, r.Terms
 }
 
 func (r *Run) beginning() (*beginning, error) {
@@ -47,7 +62,7 @@ func (r *Run) beginning() (*beginning, error) {
 	}
 	b := &beginning{
 		Format: format, Plan: archive, Author: r.options.Author, AllowLow: r.options.Confidence.AllowLow, Policy: r.config.Policy,
-		PlanGate: gateRecord{r.gates.Plan.Required, r.gates.Plan.Reasons}, Gates: map[string]gateRecord{},
+		Model: r.options.Model, Incident: r.options.Incident, PlanGate: recordOf(r.gates.Plan), Gates: map[string]gateRecord{},
 		Early: r.config.EarlyApproval, OnFailure: r.config.OnFailure, OnReject: r.config.OnReject, Rollback: r.config.Rollback,
 	}
 	if c := r.options.Confidence; c.Given {
@@ -55,14 +70,14 @@ func (r *Run) beginning() (*beginning, error) {
 	}
 	for i := range r.info {
 		if g := r.gates.Steps[i]; r.info[i].traits&gated != 0 {
-			b.Gates[r.plan.Step(i).ID()] = gateRecord{true, g.Reasons}
+			b.Gates[r.plan.Step(i).ID()] = recordOf(g)
 		}
 	}
 	return b, nil
 }
 
 func (b *beginning) options(run string) RunOptions {
-	o := RunOptions{ID: run, Author: b.Author, Confidence: approval.Confidence{AllowLow: b.AllowLow}}
+	o := RunOptions{ID: run, Author: b.Author, Model: b.Model, Incident: b.Incident, Confidence: approval.Confidence{AllowLow: b.AllowLow}}
 	if b.Confidence != nil {
 		o.Confidence.Given, o.Confidence.Value = true, *b.Confidence
 	}
@@ -89,7 +104,8 @@ func readBeginning(run string, records []journal.Record) (*beginning, error) {
 
 // gatesOf are the gates that a journalled run had, and those that are required now of steps that have not started.
 func (b *beginning) gatesOf(plan *dag.Plan, now *approval.Gates, records []journal.Record) *approval.Gates {
-	g := &approval.Gates{Plan: approval.Gate{Required: b.PlanGate.Required, Reasons: b.PlanGate.Reasons}, Steps: make([]approval.Gate, plan.Len())}
+	g := &approval.Gates{Steps: make([]approval.Gate, plan.Len())}
+	b.PlanGate.into(&g.Plan)
 	beganAt := map[string]bool{}
 	for _, r := range records {
 		if r.Kind == factNames[factStarted] {
@@ -100,12 +116,15 @@ func (b *beginning) gatesOf(plan *dag.Plan, now *approval.Gates, records []journ
 		s := plan.Step(i)
 		g.Steps[i].Risk = s.Risk()
 		if old, ok := b.Gates[s.ID()]; ok {
-			g.Steps[i].Required, g.Steps[i].Reasons = true, old.Reasons
+			old.into(&g.Steps[i])
 		}
 		if now == nil {
 			continue
 		}
-		g.Plan.Risk, g.Steps[i].Risk = now.Plan.Risk, now.Steps[i].Risk
+		if !g.Steps[i].Required {
+			g.Steps[i].Terms = now.Steps[i].Terms // should a person be asked after all
+		}
+		g.Plan.Risk, g.Steps[i].Risk = max(g.Plan.Risk, now.Plan.Risk), max(g.Steps[i].Risk, now.Steps[i].Risk)
 		if now.Steps[i].Required && !g.Steps[i].Required && !beganAt[s.ID()] {
 			g.Steps[i] = now.Steps[i]
 		}
@@ -120,6 +139,9 @@ type fold struct {
 	began       bool      // anything has
 	finished    RunStatus // what the last record says
 }
+
+// ofThePlan are the kinds of facts that may be about the gate of the plan as a whole, or about the run.
+var ofThePlan = []factKind{factAsked, factApproved, factRejected, factVoted, factEscalated, factAnnounced, factHalted}
 
 var factKinds = func() map[string]factKind {
 	kinds := map[string]factKind{}
@@ -156,7 +178,7 @@ func (f *fold) take(rec *journal.Record) error {
 		if kind == factHalted || kind == factRollback || kind == factRollbackOver || kind == factResumed {
 			return errors.New("it names a step")
 		}
-	} else if kind != factAsked && kind != factApproved && kind != factRejected && kind != factHalted && kind < factRollback || kind == factRefused {
+	} else if !slices.Contains(ofThePlan, kind) && kind < factRollback || kind == factRefused {
 		return errors.New("it names no step")
 	}
 	status, ok := statusOf(d.Status)
@@ -203,21 +225,47 @@ func (f *fold) take(rec *journal.Record) error {
 		}
 	case factDoubted:
 		r.forgetAskLocked(step)
+	case factEscalated:
+		r.asks[step].told = r.startedAt.Add(d.At)
+	case factAnnounced:
+		own := *r.asks[step].req
+		own.Receipt, r.asks[step].req = d.Receipt, &own
+	case factVoided:
+		if d.Gate != nil {
+			g := r.gateLocked(step)
+			d.Gate.into(&g)
+			r.regate(step, g)
+		}
+		r.keepVoid(step, d.Message)
+		r.forgetAskLocked(step)
 	case factAsked:
 		expiry := d.At + r.config.Policy.Wait()
 		if d.Expires != nil {
 			expiry = d.Expires.Sub(r.startedAt)
 		}
-		a := r.openLocked(step, d.At, expiry)
+		var f *finding
+		if d.Preview != nil || d.Touches != nil {
+			f = &finding{d.Preview, d.Touches}
+		}
+		if d.Gate != nil {
+			g := r.gateLocked(step)
+			g.Terms = d.Gate.Terms
+			r.regate(step, g)
+		}
+		a := r.openLocked(step, d.At, expiry, f)
 		if step != planGate && m.steps[step].flags&doubted != 0 && d.Digest == stepDigest(r.plan, int(step)) { // of an older program
 			a.req.Digest = d.Digest
 		}
 		if d.Digest != a.req.Digest {
 			return fmt.Errorf("the question was about %s, but would be about %s now", d.Digest, a.req.Digest)
 		}
-	case factApproved, factRejected:
-		if a := r.asks[step]; a != nil {
+	case factVoted, factApproved, factRejected:
+		a := r.asks[step]
+		if kind != factVoted {
 			a.by, a.reason = d.By, d.Message
+		}
+		if err := recount(a.tally, kind, a.req.Digest, &d, r.startedAt.Add(d.At)); err != nil {
+			return err
 		}
 		if kind == factRejected && reason == ReasonApprovalError && step != planGate {
 			r.noteLocked(step, outcome{err: errors.New(d.Message)})
@@ -274,7 +322,7 @@ func (m *machine) admits(f fact) error {
 			if g := m.gate[planGate]; g == nil || g.asked {
 				return no()
 			}
-		case factApproved, factRejected:
+		case factApproved, factRejected, factVoted, factEscalated, factAnnounced:
 			if g := m.gate[planGate]; g == nil || !g.asked || g.decided || m.open == 0 {
 				return no()
 			}
@@ -298,9 +346,12 @@ func (m *machine) admits(f fact) error {
 		ok = s.status == Running && (f.kind != factEnded || f.status.Final())
 	case factAsked:
 		ok = m.gate[f.step] != nil && !m.gate[f.step].asked && !s.status.Final()
-	case factApproved, factRejected:
+	case factApproved, factRejected, factVoted, factEscalated, factAnnounced:
 		g := m.gate[f.step]
 		ok = g != nil && g.asked && !g.decided && !s.status.Final()
+	case factVoided:
+		g := m.gate[f.step]
+		ok = s.status == Running && s.flags&begun == 0 || !s.status.Final() && g != nil && g.asked && !g.decided
 	case factRefused:
 		ok = !s.status.Final() && s.status != Running
 	case factUndoStarted:
@@ -314,10 +365,11 @@ func (m *machine) admits(f fact) error {
 	return nil
 }
 
-// restored makes a run of its records, which nobody conducts yet.
-func (e *Executor) restored(ctx context.Context, plan *dag.Plan, o RunOptions, b *beginning, records []journal.Record) (*Run, *fold, error) {
-	now, err := e.config.Policy.Gates(plan, b.options(o.ID).Confidence)
-	if err != nil {
+// restored makes a run of its records, which nobody conducts yet. One that is only read needs nothing of the policy.
+func (e *Executor) restored(ctx context.Context, plan *dag.Plan, o RunOptions, b *beginning, records []journal.Record, reading bool) (*Run, *fold, error) {
+	// By the time of its beginning: what the policy says later is asked before each step.
+	now, err := e.config.Policy.Gates(plan, b.options(o.ID).Confidence, records[0].Time)
+	if err != nil && !reading {
 		return nil, nil, fmt.Errorf("executor: %w", err)
 	}
 	p := compile(plan, b.gatesOf(plan, now, records), e.compensates)
@@ -351,7 +403,7 @@ func (e *Executor) resume(ctx context.Context, plan *dag.Plan, o RunOptions, rec
 	if err := plan.Matches(b.Plan); err != nil {
 		return nil, fmt.Errorf("executor: run %s cannot go on with this plan: %w", o.ID, err)
 	}
-	r, f, err := e.restored(ctx, plan, o, b, records)
+	r, f, err := e.restored(ctx, plan, o, b, records, false)
 	if err != nil {
 		return nil, err
 	}
@@ -542,7 +594,10 @@ func unknownRun(run string, err error) error {
 type History struct {
 	Plan    *dag.Plan
 	Options RunOptions
-	Policy  *approval.Policy
+	// Policy is the run's. What the conditions of its rules mean is not in a journal: see [approval.Policy.Compile].
+	Policy *approval.Policy
+	// Gates are those of the run.
+	Gates *approval.Gates
 	// Report says how the run stands. A run that only waits for people is RunParked; any other that has not ended is
 	// RunInterrupted, also while a process is at work on it.
 	Report *Report
@@ -570,14 +625,14 @@ func Replay(ctx context.Context, j journal.Journal, run string, reg *actions.Reg
 	for i := range plan.Len() {
 		e.handlers[plan.Step(i).Action()] = &bound{ActionHandler: none, compensator: canUndo{}}
 	}
-	r, f, err := e.restored(ctx, plan, RunOptions{ID: run}, b, records)
+	r, f, err := e.restored(ctx, plan, RunOptions{ID: run}, b, records, true)
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range r.openAsks {
 		a.cancel()
 	}
-	h := &History{Plan: plan, Options: b.options(run), Policy: b.Policy, StartedAt: records[0].Time}
+	h := &History{Plan: plan, Options: b.options(run), Policy: b.Policy, Gates: r.gates, StartedAt: records[0].Time}
 	rep := r.reportLocked(false)
 	if f.finished != "" {
 		h.EndedAt = records[len(records)-1].Time

@@ -131,3 +131,36 @@ func (m *machine) doubt(f fact) {
 	m.asks = append(m.asks, f.step)
 	m.waiting++
 }
+
+// void has a step's gate asked again. A step that was about to send its effect has made no attempt.
+func (m *machine) void(f fact) {
+	s := &m.steps[f.step]
+	g := m.gate[f.step]
+	m.tell(toldApprovalVoided, f.step, f.at)
+	if s.status != Running { // its gate is still open
+		m.gate[f.step] = &gateState{ready: g.ready, readyAt: g.readyAt}
+		m.asks = append(m.asks, f.step)
+		m.closing = true
+		return
+	}
+	m.running--
+	s.flags &^= approved
+	if s.tries--; s.tries == 0 {
+		s.flags &^= started | retried
+		s.start = 0
+		m.withdraw(f.step)
+	} else { // as between two attempts, it keeps its group of writers
+		s.flags |= retried
+	}
+	s.status = WaitingApproval
+	m.gate[f.step] = &gateState{ready: true, readyAt: f.at}
+	m.asks = append(m.asks, f.step)
+	m.waiting++
+	switch reason := m.stops(f.step); reason {
+	case ReasonNone:
+	case ReasonRunFailed:
+		m.end(f.step, f.at, Cancelled, reason, m.cause)
+	default:
+		m.end(f.step, f.at, Cancelled, reason, -1)
+	}
+}

@@ -26,8 +26,10 @@ type Run struct {
 	executor *Executor
 	config   *Config
 	*program
-	handlers  []*bound // of program.actions
-	careful   bool     // an effect has to ask before it is sent
+	handlers  []*bound   // of program.actions
+	rehearsed *Rehearsal // of the whole plan; nil unless people are asked early
+	careful   bool       // an effect has to ask before it is sent
+	rechecks  bool       // the policy has to be asked again before each step
 	ctx       context.Context
 	startedAt time.Time
 	base      time.Time     // from which the clock of this process counts; startedAt but for a resumed run
@@ -59,14 +61,18 @@ type Run struct {
 	unguard      context.CancelFunc
 	asks         map[int32]*ask
 	openAsks     []*ask
-	live         int           // workers that have not been abandoned
-	asking       int           // calls of the approver that have not ended
-	leaked       bool          // a goroutine was abandoned
-	awake        bool          // the supervisor will look before it waits
-	timerAt      time.Duration // when the supervisor wakes by itself
-	nextKill     time.Duration // no running attempt has an earlier killAt
-	nextClose    time.Duration // no open ask expires earlier
-	giveUp       time.Duration // when calls of the approver that outlive the run are abandoned
+	rest         []time.Duration         // by step index: the longest path from it to an end; nil until somebody is asked
+	findings     map[int32]*finding      // of steps that are about to be asked about
+	void         map[int32]voided        // of steps that are asked about anew
+	regated      map[int32]approval.Gate // gates that ask for something else than when the run began
+	live         int                     // workers that have not been abandoned
+	asking       int                     // calls of the approver that have not ended
+	leaked       bool                    // a goroutine was abandoned
+	awake        bool                    // the supervisor will look before it waits
+	timerAt      time.Duration           // when the supervisor wakes by itself
+	nextKill     time.Duration           // no running attempt has an earlier killAt
+	nextClose    time.Duration           // no open ask expires earlier
+	giveUp       time.Duration           // when calls of the approver that outlive the run are abandoned
 	why          halts
 	startTelling bool          // to be done by unlock
 	parked       chan struct{} // closed while the run is parked
@@ -108,17 +114,6 @@ type outcome struct {
 	err    error
 }
 
-// An ask is a gate that was put before people.
-type ask struct {
-	step   int32
-	req    *approval.Request
-	expiry time.Duration
-	ctx    context.Context
-	cancel context.CancelFunc
-	by     string
-	reason string
-}
-
 // never is later than all times. Durations that users choose count as forever at most, so that sums do not overflow.
 const (
 	never   = time.Duration(math.MaxInt64)
@@ -140,7 +135,8 @@ func (e *Executor) newRun(ctx context.Context, p *program, o RunOptions) (*Run, 
 		r.outbox = &outbox{news: make([]news, 0, outboxRoom), room: make([]news, 0, outboxRoom)}
 	}
 	r.stale = e.config.StillWanted != nil
-	r.careful = r.stale || e.config.Journal != nil || e.config.Limits != nil
+	r.rechecks = e.config.Policy.Timed() || e.config.Policy.Bounds()
+	r.careful = r.rechecks || r.stale || e.config.Journal != nil || e.config.Limits != nil
 	if e.config.Journal != nil {
 		r.ledger = newLedger(e.config.Journal, o.ID)
 	}

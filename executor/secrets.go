@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -103,6 +104,21 @@ func (s secrets) result(r *actions.Result) *actions.Result {
 	for i := range out.Artifacts {
 		a := &out.Artifacts[i]
 		a.Name, a.URI = s.hide(a.Name), s.hide(a.URI)
+	}
+	return out
+}
+
+// preview is what may be told of a preview.
+func (s secrets) preview(p *actions.Preview) *actions.Preview {
+	if len(s) == 0 || p == nil {
+		return p
+	}
+	out := &actions.Preview{Verdict: p.Verdict, Change: slices.Clone(p.Change), Basis: maps.Clone(p.Basis)}
+	for i := range out.Change {
+		out.Change[i] = s.hide(out.Change[i])
+	}
+	for field := range out.Basis {
+		out.Basis[field] = s.hide(out.Basis[field])
 	}
 	return out
 }

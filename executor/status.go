@@ -90,6 +90,8 @@ const (
 	ReasonUnresolved
 	// ReasonLimit: a cooldown, an open breaker, a budget or the kill switch kept the effect from being sent.
 	ReasonLimit
+	// ReasonForbidden: a rule, a freeze or a cap of the policy kept the effect from being sent.
+	ReasonForbidden
 	// ReasonDryRun: the dry run says that the step would fail.
 	ReasonDryRun
 	// ReasonUndone: the effect was taken back.
@@ -149,6 +151,8 @@ func (r Reason) String() string {
 		return "unresolved"
 	case ReasonLimit:
 		return "limit"
+	case ReasonForbidden:
+		return "forbidden"
 	case ReasonDryRun:
 		return "dryRunFailed"
 	case ReasonUndone:

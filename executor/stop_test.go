@@ -226,11 +226,11 @@ func TestWhatIsAskedEarlyIsWithdrawnWhenTheRunFails(t *testing.T) {
 		yes := func(i int) error {
 			return ex.Decide(t.Context(), "x", asked[i].Step.ID(), approval.Decision{Verdict: approval.Approved, By: "bob", Digest: asked[i].Digest})
 		}
-		require.ErrorIs(t, yes(0), executor.ErrNotAsked)
+		require.ErrorIs(t, yes(0), approval.ErrNotAsked)
 		require.NoError(t, yes(1))
 		<-r.Done()
 		require.Equal(t, "failed: bad=failed/handlerError@0-1 slow=succeeded@0-60 read=cancelled/runFailed<bad tidy=succeeded@60-61", outcome(r.Snapshot()))
-		require.ErrorIs(t, yes(0), executor.ErrNotAsked)
-		require.ErrorIs(t, yes(1), executor.ErrDecided)
+		require.ErrorIs(t, yes(0), approval.ErrNotAsked)
+		require.ErrorIs(t, yes(1), approval.ErrDecided)
 	})
 }

@@ -194,7 +194,7 @@ func (s *stress) decide(r *executor.Run, no int) {
 		d.Verdict = approval.Rejected
 	}
 	err := s.ex.Decide(context.Background(), "x", step, d)
-	if err != nil && !errors.Is(err, executor.ErrDecided) && !errors.Is(err, executor.ErrNotAsked) {
+	if err != nil && !errors.Is(err, approval.ErrDecided) && !errors.Is(err, approval.ErrNotAsked) {
 		s.Error(err)
 	}
 }

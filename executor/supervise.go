@@ -2,13 +2,8 @@ package executor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
-	"slices"
 	"time"
-
-	"github.com/remedykit/remedy/approval"
 )
 
 // supervise does what is not a step, until the run has finished. A caller that lends its own goroutine gets it back
@@ -20,11 +15,11 @@ func (r *Run) supervise(lent bool) {
 	for {
 		t := r.turn()
 		r.spawn(t.helper)
-		for _, a := range t.asks {
+		for _, ask := range t.asks {
 			begun := make(chan struct{}) // so that requests of one moment go out in plan order
 			r.group.Go(func() error {
 				close(begun)
-				r.announce(a)
+				ask()
 				return nil
 			})
 			<-begun
@@ -74,7 +69,7 @@ func (r *Run) supervise(lent bool) {
 // A turn is what the supervisor has to do outside the lock.
 type turn struct {
 	helper   *worker
-	asks     []*ask
+	asks     []func()      // to be called, each on a goroutine of its own
 	alarm    time.Duration // from now
 	flush    bool
 	parked   bool
@@ -161,208 +156,6 @@ func (r *Run) killLocked(now time.Duration) {
 		}
 		w = next
 	}
-}
-
-// closeLocked closes the requests whose time is up or that are no longer needed.
-func (r *Run) closeLocked(now time.Duration) {
-	if now < r.nextClose && !r.m.closing {
-		return
-	}
-	r.m.closing = false
-	r.nextClose = never
-	r.openAsks = slices.DeleteFunc(r.openAsks, func(a *ask) bool {
-		if !r.decidedLocked(a) && now >= a.expiry {
-			a.reason = "nobody answered in time"
-			r.applyWithLocked(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalTimeout}, &detail{Message: a.reason})
-		}
-		if r.decidedLocked(a) {
-			a.cancel()
-			return true
-		}
-		r.nextClose = min(r.nextClose, a.expiry)
-		return false
-	})
-}
-
-// decidedLocked tells whether a request needs no answer any more.
-func (r *Run) decidedLocked(a *ask) bool {
-	if r.m.gate[a.step].decided || r.m.finished() {
-		return true
-	}
-	return a.step != planGate && r.m.steps[a.step].status.Final()
-}
-
-// askLocked makes the requests that go out now, and returns those that an Approver is to announce.
-func (r *Run) askLocked(now time.Duration) (announce []*ask) {
-	for {
-		i, ok := r.m.nextAsk()
-		if !ok {
-			return announce
-		}
-		wait := min(r.config.Policy.Wait(), forever)
-		a := r.openLocked(i, now, now+wait)
-		r.applyWithLocked(fact{kind: factAsked, step: i, at: now}, &detail{Digest: a.req.Digest, Expires: &a.req.ExpiresAt})
-		if r.config.Approver != nil {
-			r.asking++
-			announce = append(announce, a)
-		}
-	}
-}
-
-// openLocked makes a request that was asked at one time and expires at another.
-func (r *Run) openLocked(i int32, asked, expiry time.Duration) *ask {
-	a := &ask{step: i, expiry: expiry}
-	a.req = &approval.Request{
-		Key: r.id, Run: r.id, Author: r.options.Author, Plan: r.plan, Gate: r.gates.Plan, Gates: r.gates,
-		Confidence: -1, Digest: r.plan.Digest(), AskedAt: r.startedAt.Add(asked), ExpiresAt: r.startedAt.Add(expiry),
-	}
-	if r.options.Confidence.Given {
-		a.req.Confidence = r.options.Confidence.Value
-	}
-	if i != planGate {
-		a.req.Step = r.plan.Step(int(i))
-		a.req.Key = r.id + "/" + a.req.Step.ID()
-		a.req.Gate = r.gates.Steps[i]
-		a.req.Digest = stepDigest(r.plan, int(i))
-		if r.m.steps[i].flags&doubted != 0 {
-			a.req.Key += "/unknown"
-			a.req.Digest = doubtDigest(a.req.Digest, r.m.steps[i].tries)
-			a.req.Gate.Required = true
-			a.req.Gate.Reasons = []string{doubtReason}
-		}
-	}
-	a.ctx, a.cancel = context.WithDeadline(r.ctx, a.req.ExpiresAt)
-	r.asks[i] = a
-	r.openAsks = append(r.openAsks, a)
-	r.nextClose = min(r.nextClose, expiry)
-	return a
-}
-
-// forgetAskLocked withdraws the question about a step, whose answer is no answer to another one.
-func (r *Run) forgetAskLocked(i int32) {
-	if a := r.asks[i]; a != nil {
-		a.cancel()
-		delete(r.asks, i)
-		r.openAsks = slices.DeleteFunc(r.openAsks, func(o *ask) bool { return o == a })
-	}
-}
-
-// doubtReason is why a person is asked about a step whose outcome nobody knows.
-const doubtReason = "the process died while this step ran, and nobody knows whether it took effect: approve to run it again, reject to leave it as it is"
-
-// announce puts a request before the Approver and takes what it answers.
-func (r *Run) announce(a *ask) {
-	var d *approval.Decision
-	var err error
-	returned := false
-	defer func() {
-		if !returned {
-			err = &PanicError{Value: recover(), Stack: debug.Stack()}
-		}
-		if err != nil {
-			err = fmt.Errorf("the approver failed: %w", err)
-		}
-		r.answered(a, d, err)
-	}()
-	if err = r.flush(); err == nil { // a question that nobody remembers must not be asked
-		d, err = r.config.Approver.Approve(a.ctx, a.req)
-	}
-	returned = true
-}
-
-func (r *Run) answered(a *ask, d *approval.Decision, err error) {
-	r.mu.Lock()
-	now := r.now()
-	if r.asking > 0 {
-		r.asking--
-	}
-	if err == nil && d != nil && d.Verdict == approval.Pending || r.decidedLocked(a) || r.ctx.Err() != nil || now >= a.expiry {
-		// Decide answers, somebody else has, nobody needs an answer, or it comes too late: the supervisor knows.
-	} else if err = r.admit(a, d, err); err != nil {
-		a.reason = err.Error()
-		if a.step != planGate {
-			r.noteLocked(a.step, outcome{err: err})
-		}
-		r.applyWithLocked(fact{kind: factRejected, step: a.step, at: now, reason: ReasonApprovalError}, &detail{Message: a.reason})
-	} else {
-		r.decideLocked(a, *d, now)
-	}
-	helper := r.helperLocked()
-	r.pokeLocked()
-	r.unlock()
-	r.spawn(helper)
-}
-
-// admit refuses an answer of an Approver that is none.
-func (r *Run) admit(a *ask, d *approval.Decision, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case d == nil || d.Verdict != approval.Approved && d.Verdict != approval.Rejected:
-		return errors.New("the approver gave no answer")
-	case d.Digest != "" && d.Digest != a.req.Digest:
-		return ErrDigest
-	}
-	return identityErr(r.options.Author, d.By)
-}
-
-func (r *Run) decideLocked(a *ask, d approval.Decision, now time.Duration) {
-	a.by, a.reason = d.By, d.Reason
-	f := fact{kind: factApproved, step: a.step, at: now}
-	if d.Verdict != approval.Approved {
-		f.kind, f.reason = factRejected, ReasonRejected
-	}
-	r.stale = r.config.StillWanted != nil
-	r.applyWithLocked(f, &detail{By: d.By, Message: d.Reason, Digest: a.req.Digest})
-}
-
-// decide is Executor.Decide for one run.
-func (r *Run) decide(step string, d approval.Decision) error {
-	i := planGate
-	if step != "" {
-		index, ok := r.plan.Index(step)
-		if !ok {
-			return fmt.Errorf("%w: the plan has no step %q", ErrNotAsked, step)
-		}
-		i = int32(index)
-	}
-	if d.Verdict != approval.Approved && d.Verdict != approval.Rejected {
-		return fmt.Errorf("the verdict is %s: a decision approves or rejects", d.Verdict)
-	}
-	r.mu.Lock()
-	now := r.now()
-	a := r.asks[i]
-	var err error
-	switch {
-	case a == nil:
-		err = ErrNotAsked
-	case r.m.gate[i].reason == ReasonApprovalTimeout:
-		err = ErrExpired
-	case r.m.gate[i].decided && a.by == "":
-		err = fmt.Errorf("%w: rejected, because %s", ErrDecided, a.reason)
-	case r.m.gate[i].decided:
-		err = fmt.Errorf("%w: %s by %s", ErrDecided, r.m.gate[i].verdict, a.by)
-	case r.decidedLocked(a) || r.ctx.Err() != nil:
-		err = fmt.Errorf("%w: the question was withdrawn", ErrNotAsked)
-	case now >= a.expiry:
-		err = ErrExpired
-	case d.Digest != a.req.Digest:
-		err = ErrDigest
-	default:
-		err = identityErr(r.options.Author, d.By)
-	}
-	var helper *worker
-	if err == nil {
-		r.decideLocked(a, d, now)
-		helper = r.helperLocked()
-		r.pokeLocked()
-	}
-	r.unlock()
-	r.spawn(helper)
-	if err == nil {
-		err = r.flush()
-	}
-	return err
 }
 
 // parkLocked keeps parked in step with idle. Observers are told before waiters are let go.

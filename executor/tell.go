@@ -15,6 +15,9 @@ const (
 	toldStepFinished
 	toldApprovalRequested
 	toldApprovalDecided
+	toldApprovalVoted
+	toldApprovalEscalated
+	toldApprovalVoided
 	toldRetryScheduled
 	toldRollbackStarted
 	toldUndoStarted
@@ -26,6 +29,7 @@ const (
 var eventKinds = [...]EventKind{
 	toldStepStarted: EventStepStarted, toldStepFinished: EventStepFinished,
 	toldApprovalRequested: EventApprovalRequested, toldApprovalDecided: EventApprovalDecided,
+	toldApprovalVoted: EventApprovalVoted, toldApprovalEscalated: EventApprovalEscalated, toldApprovalVoided: EventApprovalVoided,
 	toldRetryScheduled: EventRetryScheduled, toldRollbackStarted: EventRollbackStarted,
 	toldUndoStarted: EventUndoStarted, toldUndoFinished: EventUndoFinished, toldRollbackFinished: EventRollbackFinished,
 }
@@ -69,10 +73,13 @@ const outboxRoom = 128
 func text(err error) string { return fmt.Sprint(err) }
 
 // tellLocked queues an event of the run, before what the machine has told since publishLocked.
-func (r *Run) tellLocked(more remarks, at time.Duration) {
+func (r *Run) tellLocked(more remarks, at time.Duration) { r.tellAboutLocked(planGate, more, at) }
+
+// tellAboutLocked is tellLocked for an event that is about a step.
+func (r *Run) tellAboutLocked(step int32, more remarks, at time.Duration) {
 	if r.m.recording {
 		r.outbox.mu.Lock()
-		r.outbox.news = append(r.outbox.news, news{transition{at: at, step: planGate, kind: toldRun}, &more})
+		r.outbox.news = append(r.outbox.news, news{transition{at: at, step: step, kind: toldRun}, &more})
 		r.tellingLocked()
 		r.outbox.mu.Unlock()
 	}
@@ -129,6 +136,19 @@ func (r *Run) remarksLocked(t *transition) *remarks {
 		return &remarks{status: string(r.m.status())}
 	case toldApprovalRequested:
 		return &remarks{message: strings.Join(r.asks[t.step].req.Gate.Reasons, "; ")}
+	case toldApprovalVoted:
+		a := r.asks[t.step]
+		s := a.tally.Standing(r.startedAt.Add(t.at))
+		v := s.Votes[len(s.Votes)-1]
+		message := "still needed: " + s.Missing
+		if v.Reason != "" {
+			message = v.Reason + "; " + message
+		}
+		return &remarks{by: v.By, message: message}
+	case toldApprovalEscalated:
+		return &remarks{message: "still needed: " + r.asks[t.step].tally.Standing(r.startedAt.Add(t.at)).Missing}
+	case toldApprovalVoided:
+		return &remarks{message: r.void[t.step].why}
 	case toldApprovalDecided:
 		a := r.asks[t.step]
 		return &remarks{status: r.m.gate[t.step].verdict.String(), by: a.by, message: a.reason}
@@ -176,7 +196,7 @@ func (r *Run) event(n *news) Event {
 		e.Status, e.Reason = n.status.String(), n.reason.String()
 	case toldRollbackStarted:
 		e.Status = string(RunRunning)
-	case toldApprovalRequested:
+	case toldApprovalRequested, toldApprovalVoted, toldApprovalEscalated, toldApprovalVoided:
 		e.Status = WaitingApproval.String()
 	}
 	if more := n.more; more != nil {

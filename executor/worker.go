@@ -110,6 +110,10 @@ func (r *Run) endLocked(w *worker) {
 		r.endUndoLocked(w)
 		return
 	}
+	if v := w.said.stale; v != nil && a.care().withheld != nil {
+		r.voidLocked(a.step, v, w.endedAt)
+		return
+	}
 	status, reason := w.judge()
 	w.end.err = r.secrets.err(w.end.err)
 	if w.end.result != nil || w.end.err != nil {
@@ -186,6 +190,8 @@ func (w *worker) judge() (Status, Reason) {
 		return Failed, ReasonPanic
 	case w.said.refused && w.attempt.care().withheld != nil:
 		return Blocked, ReasonLimit
+	case w.said.forbidden && w.attempt.care().withheld != nil:
+		return Blocked, ReasonForbidden
 	case w.said.obsolete:
 		return Cancelled, ReasonObsolete
 	case w.stopped != ReasonNone && !w.attempt.mayHaveBegun():

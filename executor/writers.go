@@ -60,3 +60,14 @@ func (m *machine) letGo(i int32) {
 		}
 	}
 }
+
+// withdraw has a step let go of its group as if it had not started.
+func (m *machine) withdraw(i int32) {
+	if g := m.info[i].group; g >= 0 {
+		w := &m.writers[g]
+		if at := slices.Index(w.ran, i); at >= 0 {
+			w.ran = slices.Delete(w.ran, at, at+1)
+		}
+		m.letGo(i)
+	}
+}

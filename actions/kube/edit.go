@@ -168,6 +168,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
+	owner := gitOwner(live)
 	check := func(now object) error { return e.check(ctx, req, now) }
 	if live, err = e.writeChecked(ctx, req, live, before, want, check); err != nil {
 		return nil, err
@@ -176,7 +177,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err != nil {
 		return nil, err
 	}
-	if owner := gitOwner(live); owner != "" {
+	if owner != "" {
 		message += "; " + owner + " may change it back"
 	}
 	return &actions.Result{Message: message}, nil
@@ -188,7 +189,7 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 		want := e.verb.want(req, predicted)
 		before := object(predicted).now(want)
 		req.World().Predict(req.Target, merged(predicted, want))
-		return &actions.Preview{Verdict: actions.Simulated, Change: e.describe(before, want)}, nil
+		return &actions.Preview{Verdict: actions.Simulated, Change: e.describe(before, want), Basis: e.basis(predicted, before)}, nil
 	}
 	var p *actions.Preview
 	err := patiently(ctx, func() error { // controllers write the object's status all the time
@@ -207,7 +208,8 @@ func (e *edit) DryRun(ctx context.Context, req *actions.Request) (*actions.Previ
 			return e.explain(err, "patch", req)
 		}
 		req.World().Predict(req.Target, after)
-		p = &actions.Preview{Verdict: actions.Verified, Change: e.describe(live.now(want), after.now(want))}
+		before := live.now(want)
+		p = &actions.Preview{Verdict: actions.Verified, Change: e.describe(before, after.now(want)), Basis: e.basis(live, before)}
 		if owner := gitOwner(live); owner != "" {
 			p.Change = append(p.Change, "warning: "+owner+" writes it from git, and may change it back")
 		}
@@ -285,18 +287,21 @@ func (e *edit) Compensate(ctx context.Context, req *actions.Request, undo *actio
 	if undo == nil {
 		return nil
 	}
+	live, err := e.read(ctx, req)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s is gone: %w", req.Target, actions.ErrDrift)
+	}
+	if err != nil {
+		return err
+	}
+	if live.uid() != undo.State["uid"] { // what was sealed beside it has gone with it
+		return fmt.Errorf("%s was deleted and made again: %w", req.Target, actions.ErrDrift)
+	}
 	plain, err := e.c.unseal(ctx, undo.State)
 	if err != nil {
 		return err
 	}
 	uid, before, after, err := restore(plain)
-	if err != nil {
-		return err
-	}
-	live, err := e.read(ctx, req)
-	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("%s is gone: %w", req.Target, actions.ErrDrift)
-	}
 	if err != nil {
 		return err
 	}
@@ -386,12 +391,21 @@ func (e *edit) writeChecked(ctx context.Context, req *actions.Request, live obje
 
 func (e *edit) explain(err error, verb string, req *actions.Request) error {
 	_, resource := e.kind.name(req.Target)
+	if verb == "get" {
+		resource = whole(resource)
+	}
 	return explain(err, verb, resource, req.Target)
+}
+
+// whole is the resource of which one may be a part, as deployments/scale is: the part is written, and the whole is read.
+func whole(resource string) string {
+	name, _, _ := strings.Cut(resource, "/")
+	return name
 }
 
 func (e *edit) rights(t *actions.Task) []Right {
 	group, resource := e.kind.name(t.Target)
-	all := rightsTo("get patch", group, resource, t.Target.Namespace, t.Target.Name)
+	all := append(rightsTo("get", group, whole(resource), t.Target.Namespace, t.Target.Name), rightsTo("patch", group, resource, t.Target.Namespace, t.Target.Name)...)
 	if more, ok := e.verb.(interface{ rights(t *actions.Task) []Right }); ok {
 		all = append(all, more.rights(t)...)
 	}

@@ -73,7 +73,9 @@ func (g *guarded) DryRun(ctx context.Context, req *actions.Request) (*actions.Pr
 		return nil, actions.Permanent(fmt.Errorf("the runner lacks rights: %s: remedy rbac prints the role that the plan needs", strings.Join(lines, ", ")))
 	}
 	if dry, ok := g.handler.(actions.DryRunner); ok {
-		return dry.DryRun(ctx, req)
+		p, err := dry.DryRun(ctx, req)
+		g.identity(ctx, req, p)
+		return p, err
 	}
 	return &actions.Preview{Change: []string{"nothing: it only looks"}}, nil
 }

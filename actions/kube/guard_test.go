@@ -120,6 +120,14 @@ rules:
   - watch
 - apiGroups:
   - apps
+  resourceNames:
+  - web
+  resources:
+  - deployments
+  verbs:
+  - get
+- apiGroups:
+  - apps
   resources:
   - deployments
   verbs:
@@ -132,7 +140,6 @@ rules:
   resources:
   - deployments/scale
   verbs:
-  - get
   - patch
 - apiGroups:
   - apps

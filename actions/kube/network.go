@@ -77,13 +77,14 @@ func (r *rolling) DryRun(ctx context.Context, req *actions.Request) (*actions.Pr
 	if err != nil {
 		return nil, err
 	}
-	p := &actions.Preview{Verdict: actions.Verified}
+	p := &actions.Preview{Verdict: actions.Verified, Basis: map[string]string{}}
 	for _, t := range slices.Concat(stages...) {
 		err := patiently(ctx, func() error {
 			live, err := workloads{}.get(ctx, r.c, t)
 			if err != nil {
 				return explain(err, "get", "workloads", t)
 			}
+			p.Basis["uid of "+t.String()] = live.uid()
 			o := r.c.patchOptions()
 			o.DryRun = []string{metav1.DryRunAll}
 			_, err = workloads{}.patch(ctx, r.c, t, live, []field{{restartedAtPath, now()}, {restartedByPath, req.Key()}}, o)

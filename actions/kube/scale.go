@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,34 +13,16 @@ import (
 	"github.com/remedykit/remedy/schema"
 )
 
-// scales are the scale subresources of a resource of apps/v1.
+// scales are the scale subresources of a resource of apps/v1. They are read with their object, which also says who owns it.
 type scales string
 
 func (s scales) name(schema.Target) (group, resource string) { return "apps", string(s) + "/scale" }
 
-func (s scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
-	into := &autoscalingv1.Scale{}
-	err := c.client.AppsV1().RESTClient().Get().Namespace(t.Namespace).Resource(string(s)).Name(t.Name).SubResource("scale").Do(ctx).Into(into)
-	return objectOf(into, err)
+func (scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
+	return workloads{}.get(ctx, c, t)
 }
 
-// seen is the scale of a workload that a watch shows: it has the workload's version.
-func (s scales) seen(c *Cluster, t schema.Target) object {
-	into := &autoscalingv1.Scale{}
-	switch w := c.seen(string(s), t.Namespace, t.Name).(type) {
-	case *appsv1.Deployment:
-		into.Namespace, into.Name, into.UID, into.ResourceVersion, into.Spec.Replicas = w.Namespace, w.Name, w.UID, w.ResourceVersion, replicas(w.Spec.Replicas)
-	case *appsv1.StatefulSet:
-		into.Namespace, into.Name, into.UID, into.ResourceVersion, into.Spec.Replicas = w.Namespace, w.Name, w.UID, w.ResourceVersion, replicas(w.Spec.Replicas)
-	default:
-		return nil
-	}
-	live, err := objectOf(into, nil)
-	if err != nil {
-		return nil
-	}
-	return live
-}
+func (scales) seen(c *Cluster, t schema.Target) object { return workloads{}.seen(c, t) }
 
 func (s scales) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
 	data, err := patchOf(live, fields)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/internal/controlplane"
 	"github.com/remedykit/remedy/internal/controlplane/kubetest"
 )
@@ -85,4 +86,13 @@ func (c *cluster) snapshotDefinition() {
 				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}},
 	}}, metav1.CreateOptions{})
 	require.NoError(c, err)
+}
+
+// requirePreview compares previews but for their basis, which has the object's UID.
+func requirePreview(t *testing.T, want, got *actions.Preview, why ...any) {
+	t.Helper()
+	require.NotEmpty(t, got.Basis)
+	plain := *got
+	plain.Basis = nil
+	require.Equal(t, want, &plain, why...)
 }

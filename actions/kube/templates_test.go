@@ -35,7 +35,7 @@ func TestResourcesAreRaisedAndPutBack(t *testing.T) {
 	req, con := c.request("increase_resources", map[string]any{"namespace": c.namespace, "deployment": "web", "memory": "2048Mi", "stableFor": "1s"})
 	p, err := c.preview(req)
 	require.NoError(t, err)
-	require.Equal(t, &actions.Preview{Verdict: actions.Verified, Change: []string{`spec.template.spec.containers.main.resources.limits.memory: "1Gi" → "2Gi"`}}, p)
+	requirePreview(t, &actions.Preview{Verdict: actions.Verified, Change: []string{`spec.template.spec.containers.main.resources.limits.memory: "1Gi" → "2Gi"`}}, p)
 	require.Equal(t, before, c.spec("web"))
 	require.Equal(t, actions.OutcomeDidNotHappen, c.probe(req))
 	_, err = c.execute(req)
@@ -152,7 +152,7 @@ func TestANetworkComponentIsRestartedWhereItIs(t *testing.T) {
 	req.Task.Namespaces = []string{"default", c.namespace}
 	p, err := c.preview(req)
 	require.NoError(t, err)
-	require.Equal(t, &actions.Preview{Verdict: actions.Verified, Change: []string{"restart Deployment " + c.namespace + "/coredns"}}, p)
+	requirePreview(t, &actions.Preview{Verdict: actions.Verified, Change: []string{"restart Deployment " + c.namespace + "/coredns"}}, p)
 	before := c.spec("coredns")
 	require.Equal(t, actions.OutcomeDidNotHappen, c.probe(req))
 	_, err = c.execute(req)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 const (
@@ -116,7 +118,7 @@ func (r *lineReader) next(ctx context.Context) (string, error) {
 			case tooLong:
 				return "", errTooLong
 			}
-			return visible(strings.TrimSpace(string(line))), nil
+			return wording.Visible(strings.TrimSpace(string(line))), nil
 		}
 		if tooLong = tooLong || len(line)+len(r.rest) > maxLine; !tooLong {
 			line = append(line, r.rest...)

@@ -52,7 +52,7 @@ func load(t *testing.T, name string) *dag.Plan {
 // request asks about step number n, or about the plan when n is 0.
 func request(t *testing.T, plan *dag.Plan, policy *approval.Policy, confidence float64, n int) *approval.Request {
 	t.Helper()
-	gates, err := policy.Gates(plan, approval.Confidence{Value: max(0, confidence), Given: confidence >= 0})
+	gates, err := policy.Gates(plan, approval.Confidence{Value: max(0, confidence), Given: confidence >= 0}, time.Now())
 	require.NoError(t, err)
 	// What synctest's clock starts with.
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -51,7 +51,7 @@ func (a *Approver) Approve(ctx context.Context, req *approval.Request) (*approva
 	}
 	defer func() { a.turn <- struct{}{} }()
 	if !req.ExpiresAt.IsZero() && time.Now().After(req.ExpiresAt) {
-		return nil, fmt.Errorf("terminal: the question about %s expired before its turn", subject(req))
+		return nil, fmt.Errorf("terminal: the question about %s expired before its turn", req.Subject())
 	}
 	d, err := a.ask(ctx, req)
 	if d != nil {
@@ -73,7 +73,7 @@ func (a *Approver) ask(ctx context.Context, req *approval.Request) (*approval.De
 	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, io.EOF):
-		err = a.write(fmt.Sprintf("\n%s needs approval, but the input has ended: the answer is no.\n", sentence(subject(req))))
+		err = a.write(fmt.Sprintf("\n%s needs approval, but the input has ended: the answer is no.\n", sentence(req.Subject())))
 		return no("the input had ended before the question"), err
 	case err != nil:
 		return nil, fmt.Errorf("terminal: reading the answer: %w", err)
@@ -93,7 +93,7 @@ func (a *Approver) ask(ctx context.Context, req *approval.Request) (*approval.De
 		line, err := a.lines.next(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			a.withdrawn = subject(req)
+			a.withdrawn = req.Subject()
 			return nil, context.Cause(ctx)
 		case errors.Is(err, io.EOF):
 			return no("the input ended without an answer"), nil

@@ -166,15 +166,15 @@ func TestAYesAfterAMistakeCounts(t *testing.T) {
 func TestAQuestionMarkShowsTheQuestionAgainWithTheTimeThatIsLeft(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		done := d.ask(t.Context(), stepRequest(t))
-		require.Contains(t, d.all()[0], "no answer within 15m (until 00:15:00) means no")
+		require.Contains(t, d.all()[0], "no answer within 15m (until 00:15:00 UTC) means no")
 		time.Sleep(4*time.Minute + 30*time.Second - 150*time.Millisecond)
 		d.type_("?\n")
 		require.Len(t, d.all(), 2)
-		require.Contains(t, d.all()[1], "no answer within 10m30s (until 00:15:00) means no")
+		require.Contains(t, d.all()[1], "no answer within 10m30s (until 00:15:00 UTC) means no")
 		require.Contains(t, d.all()[1], "Step 4: restart_pod")
 		time.Sleep(time.Hour)
 		d.type_("?\n")
-		require.Contains(t, d.all()[2], "no answer within 0s (until 00:15:00) means no")
+		require.Contains(t, d.all()[2], "no answer within 0s (until 00:15:00 UTC) means no")
 		d.waits(done)
 		for range 17 + 4 {
 			d.type_("?\n")

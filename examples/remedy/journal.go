@@ -102,6 +102,5 @@ func runAndStep(cmd *cobra.Command, args []string) error {
 
 // journalled is what the commands that show a run know of a plan.
 func (a *app) journalled(h *executor.History) *loaded {
-	gates, _ := h.Policy.Gates(h.Plan, h.Options.Confidence) // they were accepted when the run began
-	return &loaded{file: "run " + h.Report.Run(), plan: h.Plan, gates: gates, policy: h.Policy, registry: actions.Canonical(), began: h.StartedAt}
+	return &loaded{file: "run " + h.Report.Run(), plan: h.Plan, gates: h.Gates, policy: h.Policy, registry: actions.Canonical(), began: h.StartedAt}
 }

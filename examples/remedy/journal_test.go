@@ -195,3 +195,28 @@ func TestASimulationFailsAndRejectsWhatItIsTold(t *testing.T) {
 	require.Equal(t, exitUsage, remedy(t.Context(), nil, append([]string{"simulate", "--fail", "rec-077"}, oom...)...).code)
 	require.Equal(t, exitUsage, remedy(t.Context(), nil, append([]string{"simulate", "--fail", "rec-007:x"}, oom...)...).code)
 }
+
+func TestWhatWaitsIsListedWithWhoseYesIsNeeded(t *testing.T) {
+	dir := t.TempDir()
+	require.Equal(t, "nothing waits for a decision\n", journalled(t, dir, "approvals").stdout)
+	require.Equal(t, "[]\n", journalled(t, dir, "approvals", "-o", "json").stdout)
+	policy := file(t, "policy.yaml", "table: [{confidence: 0.6, ask: medium}]\nquorum: 2\napprovers: {people: [ann, bob, carol]}\ntimeout: 1h\n")
+	r := remedy(t.Context(), strings.NewReader(""), append(oomkill(dir), "--policy", policy)...)
+	require.Equal(t, exitParked, r.code, r.stderr)
+	text := journalled(t, dir, "approvals").stdout
+	require.Contains(t, text, "rec-004")
+	require.Contains(t, text, "2 of ann, bob, carol")
+	require.Contains(t, journalled(t, dir, "approve", "r", "rec-004", "--by", "dave").stderr, "it takes 2 of ann, bob, carol")
+	first := journalled(t, dir, "approve", "r", "rec-004", "--by", "ann")
+	require.Equal(t, exitOK, first.code, first.stderr)
+	require.Equal(t, "rec-004 of run r has the yes of ann; still needed: 1 of ann, bob, carol\n", first.stdout)
+	require.Equal(t, exitFailed, journalled(t, dir, "approve", "r", "rec-004", "--by", "Ann").code, "nobody counts twice")
+	var all []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(journalled(t, dir, "approvals", "-o", "json").stdout), &all))
+	require.Len(t, all, 1)
+	require.Equal(t, []any{"ann"}, all[0]["votes"])
+	require.Equal(t, "1 of ann, bob, carol", all[0]["needs"])
+	second := journalled(t, dir, "approve", "r", "rec-004", "--by", "bob")
+	require.Contains(t, second.stdout, "rec-004 of run r is approved by bob")
+	require.Equal(t, "[]\n", journalled(t, dir, "approvals", "-o", "json").stdout)
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/approval/cel"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/schema"
 )
@@ -68,7 +69,7 @@ type reader struct {
 	policy   *approval.Policy
 	registry *actions.Registry
 	parse    []schema.Option
-	build    []dag.Option
+	options  []dag.Option
 }
 
 // reader reads the policy and the overlay, once for all files.
@@ -82,18 +83,18 @@ func (a *app) reader(ctx context.Context, f *planFlags) (*reader, error) {
 	}
 	r.parse = append(r.parse, schema.WithLimits(schema.Limits{Steps: f.maxSteps, Bytes: f.maxBytes}))
 	if f.namespace != "" {
-		r.build = append(r.build, dag.Namespace(f.namespace))
+		r.options = append(r.options, dag.Namespace(f.namespace))
 	}
 	if f.policy != "" {
 		data, err := a.readSettings(ctx, f.policy)
 		if err != nil {
 			return nil, err
 		}
-		if r.policy, err = approval.ParsePolicy(data); err != nil {
+		if r.policy, err = cel.ParsePolicy(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.policy, err)
 		}
 	}
-	r.build = append(r.build, dag.Protect(r.policy.ProtectedNamespaces...), dag.AllowComponents(r.policy.Components...))
+	r.options = append(r.options, dag.Protect(r.policy.ProtectedNamespaces...), dag.AllowComponents(r.policy.Components...))
 	if f.overlay != "" {
 		data, err := a.readSettings(ctx, f.overlay)
 		if err != nil {
@@ -103,7 +104,7 @@ func (a *app) reader(ctx context.Context, f *planFlags) (*reader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.overlay, err)
 		}
-		r.build = append(r.build, dag.WithOverlay(overlay))
+		r.options = append(r.options, dag.WithOverlay(overlay))
 	}
 	return r, nil
 }
@@ -115,8 +116,13 @@ func (r *reader) document(ctx context.Context, file string) (*schema.Document, *
 	if err != nil {
 		return nil, nil, err
 	}
+	return r.build(data)
+}
+
+// build is document for what a FILE holds.
+func (r *reader) build(data []byte) (*schema.Document, *dag.Plan, error) {
 	doc, _ := schema.Parse(data, r.parse...) // Build reports these problems too
-	plan, err := dag.Build(doc, r.registry, r.build...)
+	plan, err := dag.Build(doc, r.registry, r.options...)
 	if _, ok := errors.AsType[*schema.Error](err); err != nil && !ok {
 		return nil, nil, err
 	}
@@ -149,7 +155,7 @@ func (a *app) load(ctx context.Context, f *planFlags, file string) (*loaded, err
 		writeFindings(a.stderr, palette{}, file, doc)
 		return nil, failed(fmt.Errorf("%s is not a valid plan", file))
 	}
-	gates, err := r.policy.Gates(plan, f.confidence.Confidence)
+	gates, err := r.policy.Gates(plan, f.confidence.Confidence, time.Now())
 	if errors.Is(err, approval.ErrLowConfidence) {
 		err = fmt.Errorf("%w (--allow-low-confidence)", err)
 	}

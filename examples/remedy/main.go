@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -122,7 +123,7 @@ A FILE is a recommendations document (JSON) or a WorkflowExecution manifest (YAM
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
 	root.AddCommand(a.validateCommand(), a.graphCommand(), a.planCommand(), a.simulateCommand(), a.runCommand(),
 		a.workflowCommand(), a.actionsCommand(), a.runsCommand(), a.showCommand(), a.resumeCommand(), a.rollbackCommand(),
-		a.whyCommand(), a.verifyCommand(), a.approveCommand(), a.rejectCommand(), a.rbacCommand())
+		a.whyCommand(), a.verifyCommand(), a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.rbacCommand(), a.policyCommand())
 	return root
 }
 
@@ -154,6 +155,17 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 func oneFile(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usage(cmd, "give one FILE (\"-\" for standard input), not %d", len(args))
+	}
+	return nil
+}
+
+// someFiles accepts one or more FILEs.
+func someFiles(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage(cmd, "give at least one FILE (\"-\" for standard input)")
+	}
+	if i := slices.Index(args, "-"); i >= 0 && slices.Contains(args[i+1:], "-") {
+		return usage(cmd, "standard input can be read only once")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/dag"
 	"github.com/remedykit/remedy/executor"
 	"github.com/remedykit/remedy/schema"
@@ -237,20 +238,36 @@ func (a *app) writePlan(l *loaded, facts [][]string) {
 
 func (l *loaded) gateLines() []string {
 	var lines []string
-	add := func(who string, reasons []string) {
-		for _, r := range reasons {
+	add := func(who string, g *approval.Gate) {
+		if !g.Required {
+			return
+		}
+		for _, r := range g.Reasons {
 			lines = append(lines, fmt.Sprintf("%s: %s", who, printable(r)))
 		}
-	}
-	if l.gates.Plan.Required {
-		add("the whole plan", l.gates.Plan.Reasons)
-	}
-	for i, g := range l.gates.Steps {
-		if g.Required {
-			add(title(l.plan.Step(i)), g.Reasons)
+		if terms := termsWords(g.Terms); terms != "" {
+			lines = append(lines, fmt.Sprintf("%s: %s", who, printable(terms)))
 		}
 	}
+	add("the whole plan", &l.gates.Plan)
+	for i := range l.gates.Steps {
+		add(title(l.plan.Step(i)), &l.gates.Steps[i])
+	}
 	return lines
+}
+
+// termsWords says what the reasons do not: who decides at every gate of the policy, and by when where that is not usual.
+func termsWords(t approval.Terms) string {
+	var parts []string
+	for i := range t.Panels {
+		if t.Panels[i].Rule == "" {
+			parts = append(parts, "the policy takes "+t.Panels[i].String())
+		}
+	}
+	if t.Timeout > 0 && t.Timeout != approval.DefaultTimeout {
+		parts = append(parts, "no answer within "+short(t.Timeout)+" is a no")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // undoWords says of each step whether it can be undone; "-" where there is nothing to undo.

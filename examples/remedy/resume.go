@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/actions/simulated"
 	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/approval/cel"
 	"github.com/remedykit/remedy/executor"
 )
 
@@ -62,6 +64,9 @@ func (a *app) goOn(cmd *cobra.Command, f *conductFlags, run string,
 	}
 	h, err := f.history(cmd.Context(), run)
 	if err != nil {
+		return err
+	}
+	if err := h.Policy.Compile(cel.Compile); err != nil {
 		return err
 	}
 	if err := a.connect(cmd.Context(), f, &config); err != nil {
@@ -151,7 +156,7 @@ func (a *app) decide(cmd *cobra.Command, f *decideFlags, run, step string, v app
 		return err
 	}
 	if err := ex.Decide(cmd.Context(), run, step, d); err != nil {
-		for _, refused := range []error{executor.ErrNotAsked, executor.ErrDecided, executor.ErrExpired, executor.ErrDigest, executor.ErrNotApprover} {
+		for _, refused := range []error{approval.ErrNotAsked, approval.ErrDecided, approval.ErrVoted, approval.ErrExpired, approval.ErrDigest, approval.ErrNotApprover} {
 			if errors.Is(err, refused) {
 				return failed(err)
 			}
@@ -164,6 +169,14 @@ func (a *app) decide(cmd *cobra.Command, f *decideFlags, run, step string, v app
 	}
 	if a.json() {
 		return writeJSON(a.stdout, map[string]string{"run": run, "step": step, "verdict": v.String(), "by": f.by})
+	}
+	if h, err = executor.Replay(cmd.Context(), files, run, actions.Canonical()); err == nil {
+		for _, q := range h.Report.Waiting() {
+			if left := waiting(h.Report, q, time.Now()); q.Digest == d.Digest && left.Needs != "" {
+				fmt.Fprintf(a.stdout, "%s of run %s has the yes of %s; still needed: %s\n", what, run, printable(f.by), printable(left.Needs))
+				return nil
+			}
+		}
 	}
 	fmt.Fprintf(a.stdout, "%s of run %s is %s by %s; it goes on with: remedy resume %[2]s --handlers …\n", what, run, v, printable(f.by))
 	return nil

@@ -41,9 +41,9 @@ type conductFlags struct {
 	scheduleFlags
 	journalFlags
 	clusterFlags
-	handlers, approve, by, rollback string
-	timeScale                       float64
-	yes                             bool
+	handlers, approve, by, rollback, listen string
+	timeScale                               float64
+	yes                                     bool
 }
 
 // clusterFlags say which cluster is acted on, and what the site knows of it.
@@ -60,7 +60,8 @@ func (f *conductFlags) add(cmd *cobra.Command) {
 	f.journalFlags.add(cmd)
 	s := cmd.Flags()
 	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated or kube (required)")
-	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto or deny; terminal on a terminal, else nobody")
+	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto, deny, or web and email with a comma between them; terminal on a terminal, else nobody")
+	s.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`address` of the pages of --approve web and email; port 0 finds a free one")
 	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
 	s.StringVar(&f.rollback, "rollback", "automatic", "what becomes of a failed run: automatic, manual (see show) or none")
 	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s; time-outs stay as they are")
@@ -76,7 +77,8 @@ func (a *app) runCommand() *cobra.Command {
 line and the report last with -o json.
 
 Gates are asked at the terminal when there is one. Elsewhere they stay pending unless --approve says more, and the run
-is parked when nothing else is left to do. ctrl-C interrupts: nothing new starts, and what runs is told to end.
+is parked when nothing else is left to do. With --approve web they are asked on pages that this command serves, until
+the run has ended: for others by what approvals.web of --site says, without it for you by a link. ctrl-C interrupts: nothing new starts, and what runs is told to end.
 
 Before the first effect a dry run of the whole plan is made; --dry-run makes no more than that. What happens is kept in a
 journal: a run that was parked, interrupted or killed goes on with remedy resume. A run that fails is rolled back.
@@ -88,6 +90,7 @@ Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parke
 		Example: `  remedy run plan.json --handlers simulated --confidence 0.725
   remedy run plan.json --handlers simulated --approve auto --time-scale 0.02
   remedy run plan.json --handlers simulated --approve auto -o json | jq -c .report.status
+  remedy run plan.json --handlers simulated --approve web --listen 127.0.0.1:8080
   remedy run plan.json --handlers simulated --dry-run
   remedy run plan.json --handlers kube --kubeconfig ~/.kube/config --site site.yaml --dry-run`,
 		Args: oneFile,
@@ -146,7 +149,9 @@ func (a *app) config(f *conductFlags, file string) (executor.Config, error) {
 			return a.config(f, file)
 		}
 	default:
-		return c, fmt.Errorf("--approve %s: it is terminal, auto or deny", f.approve)
+		if !channelsOnly(f.approve) {
+			return c, fmt.Errorf("--approve %s: it is terminal, auto or deny, or web and email with a comma between them", f.approve)
+		}
 	}
 	return c, nil
 }
@@ -236,9 +241,22 @@ func (a *app) conduct(cmd *cobra.Command, f *conductFlags, config executor.Confi
 	if f.approve == "terminal" {
 		config.Approver = a.askAside(config.Approver, show)
 	}
+	remote := f.approve != "" && channelsOnly(f.approve)
+	var d *desk
+	if remote {
+		if d, err = a.desk(cmd.Context(), f); err != nil {
+			return err
+		}
+		defer d.close()
+		d.aside = show.aside
+		config.Approver, config.Observers = d.approver, append(config.Observers, d.observers...)
+	}
 	ex, err := executor.New(config)
 	if err != nil {
 		return err
+	}
+	if remote {
+		d.open(ex)
 	}
 	ctx := cmd.Context() // a parked run ends with the program, and is not interrupted: it waits in the journal
 	run, err := start(ctx, ex)
@@ -251,7 +269,11 @@ func (a *app) conduct(cmd *cobra.Command, f *conductFlags, config executor.Confi
 		defer close(told)
 		show.interrupted()
 	})
-	report, err := run.Wait(context.WithoutCancel(ctx)) // an interrupted run ends by itself
+	report, err := run.Wait(context.WithoutCancel(ctx))                // an interrupted run ends by itself
+	if remote && err == nil && report.Status() == executor.RunParked { // people are asked from here
+		<-run.Done()
+		report, err = run.Wait(context.WithoutCancel(ctx))
+	}
 	if !stop() {
 		<-told
 	}

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/executor"
 )
 
@@ -33,7 +35,10 @@ func (a *app) showCommand() *cobra.Command {
 				if s.Status.Final() && s.Reason != executor.ReasonCompleted {
 					fmt.Fprintf(a.stdout, ", %s", words(s.Reason.String()))
 				}
-				fmt.Fprintln(a.stdout)
+				fmt.Fprintln(a.stdout, verdictOf(s.Gate))
+			}
+			if text := verdictOf(h.Report.PlanGate()); text != "" {
+				fmt.Fprintf(a.stdout, "  the plan as a whole%s\n", text)
 			}
 			a.writeSummary(l, h.Report)
 			for _, c := range h.Report.RollbackPlan() {
@@ -44,6 +49,21 @@ func (a *app) showCommand() *cobra.Command {
 	}
 	f.add(cmd)
 	return cmd
+}
+
+// verdictOf says who decided about a gate, or has said yes so far; "" when nobody has.
+func verdictOf(g *executor.GateReport) string {
+	if g == nil || g.By == "" && len(g.Votes) == 0 {
+		return ""
+	}
+	if g.By == "" || g.Verdict == approval.Approved {
+		all := make([]string, len(g.Votes))
+		for i, v := range g.Votes {
+			all[i] = v.By + colon(v.Reason)
+		}
+		return printable(", yes of " + strings.Join(all, ", "))
+	}
+	return printable(", " + g.Verdict.String() + " by " + g.By + colon(g.Reason))
 }
 
 func orEmpty(plan []executor.Compensation) []executor.Compensation {

@@ -57,6 +57,8 @@ type site struct {
 	} `yaml:"repositories"`
 	// Notify are senders by channel, type or project; the one called default gets the rest.
 	Notify map[string]destination `yaml:"notify"`
+	// Approvals are the channels of --approve.
+	Approvals approvals `yaml:"approvals"`
 }
 
 // A destination is one of a webhook, Slack's webhook and an e-mail.

@@ -24,15 +24,7 @@ It exits with 1 when a plan has errors. Warnings and repairs leave a plan valid;
 		Example: `  remedy validate plan.json
   remedy validate plans/*.json -o json
   my-model | remedy validate - --strict`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(cmd, "give at least one FILE (\"-\" for standard input)")
-			}
-			if i := slices.Index(args, "-"); i >= 0 && slices.Contains(args[i+1:], "-") {
-				return usage(cmd, "standard input can be read only once")
-			}
-			return nil
-		},
+		Args: someFiles,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.validate(cmd.Context(), &flags, args) },
 	}
 	flags.add(cmd)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -59,7 +60,7 @@ a manifest has no field for a risk. Its namespace is --namespace, else the first
 // manifestGates are the gates that a manifest keeps. Read back with another confidence it must ask at least where the
 // document would, but it cannot say that the document raised a risk.
 func (l *loaded) manifestGates() (func(i int) bool, error) {
-	cautious, err := l.policy.Gates(l.plan, approval.Confidence{})
+	cautious, err := l.policy.Gates(l.plan, approval.Confidence{}, time.Now())
 	if err != nil {
 		return nil, err
 	}

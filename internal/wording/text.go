@@ -1,4 +1,4 @@
-package terminal
+package wording
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// visible shows what a terminal would obey or hide (control characters and escapes, direction marks, invalid UTF-8) as
+// Visible shows what a terminal would obey or hide (control characters and escapes, direction marks, invalid UTF-8) as
 // <U+001B>; white space becomes a space.
-func visible(s string) string {
+func Visible(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
@@ -26,9 +26,9 @@ func visible(s string) string {
 	return b.String()
 }
 
-// cut keeps the first characters of a text and says how many it leaves out, so that nobody takes the part for the
+// Cut keeps the first characters of a text and says how many it leaves out, so that nobody takes the part for the
 // whole. It looks at no more of the text than it must.
-func cut(s string, most int) string {
+func Cut(s string, most int) string {
 	n := 0
 	for i := range s {
 		if n == most {
@@ -39,8 +39,8 @@ func cut(s string, most int) string {
 	return s
 }
 
-// wrap breaks a printable text at spaces into lines of at most width characters, longer words where they must.
-func wrap(s string, width int) []string {
+// Wrap breaks a printable text at spaces into lines of at most width characters, longer words where they must.
+func Wrap(s string, width int) []string {
 	var lines []string
 	line, length := "", 0
 	for word := range strings.FieldsSeq(s) {

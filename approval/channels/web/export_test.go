@@ -1,0 +1,18 @@
+package web
+
+import (
+	"strings"
+
+	"github.com/remedykit/remedy/approval"
+)
+
+// FormToken is the token of a form that a proxied person would be shown.
+func FormToken(c *Channel, name string, req *approval.Request) string {
+	return c.formToken(person{name: name}, req.Run, req.Key, req.Digest)
+}
+
+// LinkToken is the token of a form that the holder of a link would be shown.
+func LinkToken(c *Channel, link, name string, req *approval.Request) string {
+	_, token, _ := strings.Cut(link, "/link/")
+	return c.formToken(person{name: name, session: linkID(token)}, req.Run, req.Key, req.Digest)
+}
