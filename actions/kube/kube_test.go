@@ -69,7 +69,10 @@ func (c *cluster) node(name string) {
 	_, err := nodes.Create(c.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name},
 		Status: corev1.NodeStatus{Allocatable: room, Capacity: room}}, metav1.CreateOptions{})
 	require.NoError(c, err)
-	c.Cleanup(func() { _ = nodes.Delete(context.Background(), name, metav1.DeleteOptions{}) })
+	c.Cleanup(func() {
+		c.leave()
+		_ = nodes.Delete(context.Background(), name, metav1.DeleteOptions{})
+	})
 	w, err := nodes.Watch(c.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
 	require.NoError(c, err)
 	defer w.Stop()
@@ -81,6 +84,29 @@ func (c *cluster) node(name string) {
 		}
 	}
 	c.Fatal("the node does not get ready")
+}
+
+// leave removes what runs in the namespace while there are nodes that can end it: it would move to those of the next test.
+func (c *cluster) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	apps, all := c.client.AppsV1(), metav1.ListOptions{}
+	_ = apps.Deployments(c.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all)
+	_ = apps.StatefulSets(c.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all)
+	_ = apps.DaemonSets(c.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all)
+	_ = apps.ReplicaSets(c.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all)
+	now := int64(0)
+	_ = c.client.CoreV1().Pods(c.namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, all)
+	for ctx.Err() == nil {
+		pods, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{Limit: 1})
+		if err == nil && len(pods.Items) == 0 {
+			return
+		}
+		select {
+		case <-time.After(tick):
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (c *cluster) deployment(name string, size int32, kind string) *appsv1.Deployment {
