@@ -123,7 +123,7 @@ func (c *Channel) Approve(ctx context.Context, req *approval.Request) (*approval
 	}
 	spec, err := plain(map[string]any{
 		"run": req.Run, "step": step, "key": req.Key, "digest": req.Digest, "subject": b.Subject, "heading": b.Heading, "drawing": b.Drawing, "facts": facts,
-		"yes": b.Yes, "no": b.No, "silence": b.Silence, "askedAt": req.AskedAt.UTC().Format(time.RFC3339), "expiresAt": req.ExpiresAt.UTC().Format(time.RFC3339),
+		"onYes": b.Yes, "onNo": b.No, "onSilence": b.Silence, "askedAt": req.AskedAt.UTC().Format(time.RFC3339), "expiresAt": req.ExpiresAt.UTC().Format(time.RFC3339),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("crd: %w", err)

@@ -12,7 +12,7 @@
 //	ex, err := executor.New(executor.Config{Approver: channel, ...})
 //	go channel.Run(ctx, ex)
 //
-// A [Channel] trusts no vote while the policy is not there as it is shipped: it looks before each. What became of a vote is in
+// API servers enforce a policy a few seconds after it was applied: begin to ask after that. A [Channel] trusts no vote while the policy is not there as it is shipped: it looks before each. What became of a vote is in
 // the object's status.answers, and of the request in status.state. Votes that were written while no process ran count once one
 // does. An object that somebody deletes stays deleted; its request waits for other channels, or expires.
 //

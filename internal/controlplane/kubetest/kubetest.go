@@ -24,7 +24,7 @@ var (
 )
 
 // Users may authenticate at the cluster, and have no rights.
-var Users = []string{"ann", "bob", "eve"}
+var Users = []string{"ann", "bob", "eve", "runner"}
 
 // Main runs the tests and stops the cluster, if one of them started it.
 func Main(m *testing.M) int {
