@@ -66,6 +66,9 @@ func (o object) at(path ...string) any {
 func (o object) uid() string     { s, _ := o.at("metadata", "uid").(string); return s }
 func (o object) version() string { s, _ := o.at("metadata", "resourceVersion").(string); return s }
 
+// count is a number of the object; 0 when it has none.
+func (o object) count(path ...string) int64 { n, _ := o.at(path...).(int64); return n }
+
 // same tells whether two values are the same JSON.
 func same(a, b any) bool {
 	x, errA := json.Marshal(a)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,8 +39,13 @@ type cluster struct {
 
 var namespaces atomic.Int64
 
+// configs guards the files with the configurations, which every call writes.
+var configs sync.Mutex
+
 func configOf(t *testing.T, user string) *rest.Config {
 	t.Helper()
+	configs.Lock()
+	defer configs.Unlock()
 	name, err := kubetest.Cluster(t).Kubeconfig(user)
 	require.NoError(t, err)
 	config, err := clientcmd.BuildConfigFromFlags("", name)

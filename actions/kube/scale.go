@@ -18,6 +18,7 @@ type scales string
 
 func (s scales) name(schema.Target) (group, resource string) { return "apps", string(s) + "/scale" }
 
+// get is the workload itself, which says more than its scale: who else writes it, and whether it is paused.
 func (scales) get(ctx context.Context, c *Cluster, t schema.Target) (object, error) {
 	return workloads{}.get(ctx, c, t)
 }
@@ -29,10 +30,13 @@ func (s scales) patch(ctx context.Context, c *Cluster, t schema.Target, live obj
 	if err != nil {
 		return nil, err
 	}
-	into := &autoscalingv1.Scale{}
+	after := &autoscalingv1.Scale{}
 	err = c.client.AppsV1().RESTClient().Patch(types.MergePatchType).Namespace(t.Namespace).Resource(string(s)).Name(t.Name).SubResource("scale").
-		VersionedParams(&o, scheme.ParameterCodec).Body(data).Do(ctx).Into(into)
-	return objectOf(into, err)
+		VersionedParams(&o, scheme.ParameterCodec).Body(data).Do(ctx).Into(after)
+	if err != nil {
+		return nil, err
+	}
+	return merged(live, []field{{[]string{"metadata", "resourceVersion"}, after.ResourceVersion}, {[]string{"spec", "replicas"}, int64(after.Spec.Replicas)}}), nil
 }
 
 // scale sets the size of a workload.
@@ -42,7 +46,10 @@ func (scale) want(req *actions.Request, _ object) []field {
 	return []field{{[]string{"spec", "replicas"}, req.Parameters.Int("replicas")}}
 }
 
-func (scale) check(ctx context.Context, c *Cluster, req *actions.Request, _ object) error {
+func (scale) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
+	if live.at("spec", "paused") == true && req.Parameters.Bool("waitForReady") && live.count("status", "updatedReplicas") != live.count("status", "replicas") {
+		return actions.Permanent(fmt.Errorf("%s is paused in the middle of a rollout, so its replicas would never all be up to date: resume it first, or set waitForReady to false", req.Target))
+	}
 	if req.Parameters.Bool("force") {
 		return nil
 	}
