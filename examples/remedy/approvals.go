@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/approval"
+	"github.com/remedykit/remedy/approval/crd"
 	"github.com/remedykit/remedy/executor"
 )
 
@@ -29,14 +31,20 @@ type approvalOutput struct {
 
 func (a *app) approvalsCommand() *cobra.Command {
 	var f journalFlags
+	var manifests bool
 	cmd := &cobra.Command{
 		Use:   "approvals",
 		Short: "List what waits for a decision",
 		Long: `approvals lists the questions of all runs of the journal that wait for a decision, the one that expires first at the
-top, with whose yes is still needed.`,
+top, with whose yes is still needed. With --manifests it prints the definition, the admission policy and the roles of
+run --approve cluster, whose questions are objects that people decide with kubectl.`,
 		Example: "  remedy approvals\n  remedy approvals -o json | jq -r '.[] | \"\\(.run) \\(.step)\"'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if manifests {
+				_, err := io.WriteString(a.stdout, crd.Manifests())
+				return err
+			}
 			files, err := f.existing()
 			if err != nil {
 				return err
@@ -70,6 +78,7 @@ top, with whose yes is still needed.`,
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&manifests, "manifests", false, "print what --approve cluster needs in a cluster, for kubectl apply -f -")
 	return cmd
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/approval/channels/email"
 	"github.com/remedykit/remedy/approval/channels/web"
+	"github.com/remedykit/remedy/approval/crd"
 	"github.com/remedykit/remedy/executor"
 )
 
@@ -53,10 +54,14 @@ type approvals struct {
 			Groups  []string `yaml:"groups"`
 		} `yaml:"people"`
 	} `yaml:"email"`
+	Cluster struct {
+		// Namespace is where the ApprovalRequests are. Defaults to that of the kubeconfig.
+		Namespace string `yaml:"namespace"`
+	} `yaml:"cluster"`
 }
 
 // The words of --approve that name channels; the others answer at once.
-var channelNames = []string{"web", "email"}
+var channelNames = []string{"web", "email", "cluster"}
 
 // A desk is where requests are put before people who are not at this terminal.
 type desk struct {
@@ -64,6 +69,8 @@ type desk struct {
 	observers []executor.Observer
 	executor  *executor.Executor // set before anything is served
 	attach    func(ex *executor.Executor)
+	follow    func(ctx context.Context) // takes decisions until ctx ends; nil: nothing is to be followed
+	unfollow  func()
 	mux       *http.ServeMux
 	paths     []string         // that are served
 	aside     func(say func()) // keeps the progress out of the way of what is said
@@ -89,6 +96,8 @@ func (a *app) desk(ctx context.Context, f *conductFlags) (*desk, error) {
 			c.Approver, err = a.web(d, &s.Approvals, f)
 		case "email":
 			c.Approver, err = d.email(&s.Approvals)
+		case "cluster":
+			c.Approver, err = a.askCluster(d, &s.Approvals, f)
 		}
 		if err != nil {
 			d.close()
@@ -114,10 +123,25 @@ func (a *app) desk(ctx context.Context, f *conductFlags) (*desk, error) {
 func (d *desk) open(ex *executor.Executor) {
 	d.executor = ex
 	d.attach(ex)
+	if d.follow != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			d.follow(ctx)
+		}()
+		d.unfollow = func() {
+			cancel()
+			<-ended
+		}
+	}
 	go func() { _ = d.server.Serve(d.listener) }() // until close
 }
 
 func (d *desk) close() {
+	if d.unfollow != nil {
+		d.unfollow()
+	}
 	if d.server == nil {
 		d.listener.Close()
 		return
@@ -272,6 +296,31 @@ func (d *desk) email(c *approvals) (approval.Approver, error) {
 		return nil, fmt.Errorf("approvals.email: %w", err)
 	}
 	return channel, d.serve(m.URL, channel.Handler(d))
+}
+
+// askCluster asks with objects in the cluster of the flags.
+func (a *app) askCluster(d *desk, c *approvals, f *conductFlags) (approval.Approver, error) {
+	config, err := restConfig(f.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	namespace := c.Cluster.Namespace
+	if namespace == "" {
+		namespace = restNamespace(f.kubeconfig)
+	}
+	channel, err := crd.New(config, crd.Options{Namespace: namespace})
+	if err != nil {
+		return nil, err
+	}
+	d.follow = func(ctx context.Context) {
+		if err := channel.Run(ctx, d); ctx.Err() == nil {
+			d.aside(func() {
+				fmt.Fprintf(a.stderr, "cluster: %s (remedy approvals --manifests prints what it needs)\n", printableLines(err.Error()))
+			})
+		}
+	}
+	fmt.Fprintf(a.stderr, "approvals with kubectl get approvalrequests -n %s\n", namespace)
+	return channel, nil
 }
 
 // channelsOnly tells whether --approve names channels, each once; ok is false when it names something else as well.

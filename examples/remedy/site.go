@@ -150,6 +150,17 @@ func restConfig(file string) (*rest.Config, error) {
 	return config, nil
 }
 
+// restNamespace is the namespace that kubectl would use.
+func restNamespace(file string) string {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = file
+	namespace, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
+	if err != nil || namespace == "" {
+		return "default"
+	}
+	return namespace
+}
+
 // cluster connects to the cluster of the flags. state is the journal's folder: what else is kept lies beside it.
 func (a *app) cluster(ctx context.Context, f *clusterFlags, state string) (*kube.Cluster, actions.Handlers, error) {
 	s, err := a.readSite(ctx, f.site)
