@@ -14,7 +14,6 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/remedykit/remedy/approval"
-	"github.com/remedykit/remedy/approval/channels/link"
 	"github.com/remedykit/remedy/internal/wording"
 )
 
@@ -79,12 +78,12 @@ func (c *Channel) viewOf(req *approval.Request, s approval.Standing, person stri
 }
 
 func (c *Channel) questionMail(req *approval.Request, s approval.Standing, person string, now time.Time) (message, error) {
-	token, err := c.signer.Make(link.Claims{Run: req.Run, Step: stepOf(req), Request: req.Key, Digest: req.Digest, Person: person, Expires: req.ExpiresAt})
+	at, err := c.links.URL(req, person, c.people[normal(person)].groups...)
 	if err != nil {
 		return message{}, fmt.Errorf("email: %w", err)
 	}
 	v := c.viewOf(req, s, person, now)
-	v.Link, v.Until = c.base.JoinPath(token).String(), req.ExpiresAt.Format(when)
+	v.Link, v.Until = at, req.ExpiresAt.Format(when)
 	return message{
 		id: c.messageID(req, person, "question"), person: person, view: v,
 		subject: fmt.Sprintf("Approve %s? Run %s", req.Subject(), wording.Visible(wording.Cut(req.Run, mostName))),

@@ -86,7 +86,7 @@ func (c *Channel) answer(w http.ResponseWriter, r *http.Request, f func(context.
 
 // verify refuses what Slack has not signed, or not lately, or what was here before.
 func (c *Channel) verify(header http.Header, body []byte) error {
-	refused := errors.New("Slack has not signed this, or not within five minutes of now: check the signing secret and the clock")
+	refused := errors.New("this is not signed by Slack, or not within five minutes of now: check the signing secret and the clock")
 	v, err := slack.NewSecretsVerifier(header, c.secret)
 	if err != nil {
 		return refused
