@@ -39,6 +39,11 @@ func Cut(s string, most int) string {
 	return s
 }
 
+// Unlink writes addresses of the web so that no program that shows the text makes links of them: http[:]//, www[.].
+func Unlink(s string) string {
+	return strings.NewReplacer("://", "[:]//", "www.", "www[.]", "WWW.", "WWW[.]", "mailto:", "mailto[:]").Replace(s)
+}
+
 // Wrap breaks a printable text at spaces into lines of at most width characters, longer words where they must.
 func Wrap(s string, width int) []string {
 	var lines []string

@@ -43,3 +43,8 @@ func TestACutSaysHowMuchIsMissing(t *testing.T) {
 	require.Equal(t, "äöü", wording.Cut("äöü", 3))
 	require.Equal(t, "äö … (1 more characters)", wording.Cut("äöü", 2))
 }
+
+func TestAnAddressOfTheWebIsNoLink(t *testing.T) {
+	require.Equal(t, "see HTTPS[:]//a.example/x, www[.]b.example or mailto[:]c@d.example", wording.Unlink("see HTTPS://a.example/x, www.b.example or mailto:c@d.example"))
+	require.Equal(t, "key: value // 3:4", wording.Unlink("key: value // 3:4"))
+}

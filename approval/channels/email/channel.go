@@ -21,10 +21,12 @@ import (
 // Options of a Channel.
 type Options struct {
 	// URL is where people reach the Handler, such as https://remedy.example.com/approve. It is https, or http to a loopback address.
-	// Required.
+	// Required without Links.
 	URL string
-	// Key signs the links: a secret of at least 32 random bytes, the same in every process that serves URL. Required.
+	// Key signs the links: a secret of at least 32 random bytes, the same in every process that serves URL. Required without Links.
 	Key []byte
+	// Links makes links to pages of somebody else, such as those of package web, in place of URL, Key and the Handler.
+	Links Links
 	// From is the sender's address, such as "Remedy <remedy@example.com>". Required.
 	From string
 	// People who can be asked, by identity. Required.
@@ -33,6 +35,12 @@ type Options struct {
 	Server Server
 	// Timeout bounds what sending the mails about one change of one request may take. Defaults to 1m.
 	Timeout time.Duration
+}
+
+// Links makes a link with which a person, who is in some groups, can answer a request. It is mailed to that person only. It may be called
+// from several goroutines at once.
+type Links interface {
+	URL(req *approval.Request, person string, groups ...string) (string, error)
 }
 
 // A Person can be asked by e-mail.
@@ -48,8 +56,9 @@ type Person struct {
 // An error of Approve or Update means that somebody was not told. Those who were are not told again when it is called again, as
 // [approval.Broadcast] does.
 type Channel struct {
-	base    *url.URL
-	signer  *link.Signer
+	links   Links
+	base    *url.URL     // nil when links are somebody else's
+	signer  *link.Signer // likewise
 	from    *mail.Address
 	people  directory
 	server  Server
@@ -64,13 +73,9 @@ type Channel struct {
 
 // New returns a Channel, or says which of the Options is missing or wrong.
 func New(o Options) (*Channel, error) {
-	base, err := parseURL(o.URL)
-	if err != nil {
+	c := &Channel{links: o.Links, server: o.Server, timeout: o.Timeout, questions: map[string]*question{}, answers: map[string]*answer{}}
+	if err := c.link(o); err != nil {
 		return nil, err
-	}
-	signer, err := link.New(o.Key)
-	if err != nil {
-		return nil, fmt.Errorf("email: Key: %w", err)
 	}
 	from, err := mail.ParseAddress(o.From)
 	if err != nil {
@@ -87,13 +92,41 @@ func New(o Options) (*Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("email: %w", err)
 	}
-	if o.Timeout <= 0 {
-		o.Timeout = time.Minute
+	if c.timeout <= 0 {
+		c.timeout = time.Minute
 	}
-	return &Channel{
-		base: base, signer: signer, from: from, people: people, server: o.Server, timeout: o.Timeout, templates: parsed,
-		questions: map[string]*question{}, answers: map[string]*answer{},
-	}, nil
+	c.from, c.people, c.templates = from, people, parsed
+	return c, nil
+}
+
+// link takes what makes links from the Options.
+func (c *Channel) link(o Options) (err error) {
+	if o.Links != nil {
+		if o.URL != "" || len(o.Key) > 0 {
+			return errors.New("email: Links is given with URL or Key: those are for the channel's own links")
+		}
+		return nil
+	}
+	if c.base, err = parseURL(o.URL); err != nil {
+		return err
+	}
+	if c.signer, err = link.New(o.Key); err != nil {
+		return fmt.Errorf("email: Key: %w", err)
+	}
+	c.links = ownLinks{c.base, c.signer}
+	return nil
+}
+
+// ownLinks are those that the Handler knows.
+type ownLinks struct {
+	base   *url.URL
+	signer *link.Signer
+}
+
+// URL leaves the groups out: the Handler knows who is in which by then.
+func (l ownLinks) URL(req *approval.Request, person string, _ ...string) (string, error) {
+	token, err := l.signer.Make(link.Claims{Run: req.Run, Step: stepOf(req), Request: req.Key, Digest: req.Digest, Person: person, Expires: req.ExpiresAt})
+	return l.base.JoinPath(token).String(), err
 }
 
 func parseURL(s string) (*url.URL, error) {

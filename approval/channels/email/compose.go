@@ -14,7 +14,6 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/remedykit/remedy/approval"
-	"github.com/remedykit/remedy/approval/channels/link"
 	"github.com/remedykit/remedy/internal/wording"
 )
 
@@ -63,14 +62,14 @@ type view struct {
 func (c *Channel) viewOf(req *approval.Request, s approval.Standing, person string, now time.Time) view {
 	brief := req.Brief(s, now)
 	for _, text := range []*string{&brief.Subject, &brief.Heading, &brief.Yes, &brief.No, &brief.Silence} {
-		*text = unlink(*text)
+		*text = wording.Unlink(*text)
 	}
 	for _, f := range brief.Facts {
 		for i, line := range f.Lines {
-			f.Lines[i] = unlink(line)
+			f.Lines[i] = wording.Unlink(line)
 		}
 	}
-	v := view{Title: "Approve " + brief.Subject + "?", Heading: brief.Heading, Person: wording.Visible(person), Brief: brief, Outcome: unlink(s.Outcome())}
+	v := view{Title: "Approve " + brief.Subject + "?", Heading: brief.Heading, Person: wording.Visible(person), Brief: brief, Outcome: wording.Unlink(s.Outcome())}
 	if v.Outcome != "" {
 		v.Title = brief.Subject
 		brief.Yes, brief.No, brief.Silence = "", "", ""
@@ -78,18 +77,13 @@ func (c *Channel) viewOf(req *approval.Request, s approval.Standing, person stri
 	return v
 }
 
-// unlink writes an address of the web so that a mail program does not make a link of it.
-func unlink(s string) string {
-	return strings.NewReplacer("://", "[:]//", "www.", "www[.]", "WWW.", "WWW[.]", "mailto:", "mailto[:]").Replace(s)
-}
-
 func (c *Channel) questionMail(req *approval.Request, s approval.Standing, person string, now time.Time) (message, error) {
-	token, err := c.signer.Make(link.Claims{Run: req.Run, Step: stepOf(req), Request: req.Key, Digest: req.Digest, Person: person, Expires: req.ExpiresAt})
+	at, err := c.links.URL(req, person, c.people[normal(person)].groups...)
 	if err != nil {
 		return message{}, fmt.Errorf("email: %w", err)
 	}
 	v := c.viewOf(req, s, person, now)
-	v.Link, v.Until = c.base.JoinPath(token).String(), req.ExpiresAt.Format(when)
+	v.Link, v.Until = at, req.ExpiresAt.Format(when)
 	return message{
 		id: c.messageID(req, person, "question"), person: person, view: v,
 		subject: fmt.Sprintf("Approve %s? Run %s", req.Subject(), wording.Visible(wording.Cut(req.Run, mostName))),
@@ -102,7 +96,7 @@ func (c *Channel) updateMail(req *approval.Request, s approval.Standing, person 
 	if s.State == approval.Open {
 		last := s.Votes[len(s.Votes)-1]
 		kind, title = fmt.Sprintf("vote %d", len(s.Votes)), wording.Visible(wording.Cut(last.By, mostName))+" said yes"
-		v.Note = unlink(title) + "; still needed: " + unlink(wording.Visible(wording.Cut(s.Missing, mostSubject))) + ". The link to decide is in the mail before."
+		v.Note = wording.Unlink(title) + "; still needed: " + wording.Unlink(wording.Visible(wording.Cut(s.Missing, mostSubject))) + ". The link to decide is in the mail before."
 		v.Until = req.ExpiresAt.Format(when)
 	}
 	return message{
@@ -139,7 +133,7 @@ func (c *Channel) compose(m message) (*gomail.Msg, error) {
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(c.from)
 	msg.ToMailAddress(c.people[normal(m.person)].address)
-	msg.Subject(unlink(header(m.subject, mostSubject)))
+	msg.Subject(wording.Unlink(header(m.subject, mostSubject)))
 	msg.SetMessageIDWithValue(m.id)
 	if m.answers != "" {
 		msg.SetGenHeader(gomail.HeaderInReplyTo, "<"+m.answers+">")

@@ -29,8 +29,11 @@ type answer struct {
 
 // Handler serves the page that links lead to, below the path of Options.URL and for its host alone, and hands decisions to d, which
 // is an executor. It wants nothing of what is in front of it but TLS and the Host header as it came. Its answers are not to be
-// cached, framed or read by scripts.
+// cached, framed or read by scripts. With Options.Links it serves nothing.
 func (c *Channel) Handler(d approval.Decider) http.Handler {
+	if c.base == nil {
+		return http.NotFoundHandler()
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+path(c.base)+"style.css", c.style)
 	mux.HandleFunc("GET "+path(c.base)+"{token}", c.show)

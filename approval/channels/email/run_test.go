@@ -96,7 +96,7 @@ func TestARestartMailsNobodyTwice(t *testing.T) {
 		return false
 	}, 10*time.Second, 5*time.Millisecond)
 	crash()
-	_, _ = run.Wait(context.WithoutCancel(ctx))
+	asktest.Ended(t, run)
 
 	second := channel(t, options(office, s.URL+"/approve"))
 	ex = asktest.Executor(t, approval.Broadcast(nil, approval.Channel{Name: "email", Approver: second}), policy(nil), j)

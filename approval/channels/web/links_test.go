@@ -130,7 +130,7 @@ func TestOnlyLinksThatWereMadeHereAreGood(t *testing.T) {
 		require.NoError(t, err)
 		forged, err := foreign.URL(req, "ann")
 		require.NoError(t, err)
-		refused := []string{forged, link + "A", link[:len(link)-1], link + ".x"}
+		refused := []string{forged, link + "A", link[:len(link)-1], link + ".x", link + "%0A", link + "%0D%0A"}
 		at := strings.Index(link, "/link/") + len("/link/")
 		for i := at; i < len(link); i++ {
 			for _, c := range "A_" {

@@ -2,7 +2,9 @@
 package asktest
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -48,6 +50,33 @@ func Request(t testing.TB, asked time.Time, panels ...approval.Panel) *approval.
 	}
 }
 
+// Whole asks about a plan as a whole, of as many steps one after the other.
+func Whole(t testing.TB, steps int, asked time.Time) *approval.Request {
+	t.Helper()
+	list := make([]any, steps)
+	for i := range list {
+		before := []string{}
+		if i > 0 {
+			before = append(before, fmt.Sprintf("rec-%03d", i))
+		}
+		list[i] = map[string]any{
+			"dependencies": before,
+			"id":           fmt.Sprintf("rec-%03d", i+1), "action": "restart_pod", "description": strings.Repeat("why ", 60), "risk": "medium",
+			"parameters": map[string]any{"deployment": fmt.Sprintf("app-%d", i), "namespace": "production"},
+		}
+	}
+	data, err := json.Marshal(map[string]any{"recommendations": list})
+	require.NoError(t, err)
+	plan, err := dag.Load(data, actions.Canonical())
+	require.NoError(t, err)
+	gates, err := approval.IncidentTable().Gates(plan, approval.Confidence{Value: 0.85, Given: true}, asked)
+	require.NoError(t, err)
+	run := fmt.Sprintf("run-of-%d", steps)
+	return &approval.Request{
+		Key: run, Run: run, Plan: plan, Gate: gates.Plan, Gates: gates, Confidence: 0.85, Digest: plan.Digest(), AskedAt: asked, ExpiresAt: asked.Add(15 * time.Minute),
+	}
+}
+
 // Markup is what a model would write to be more than text: mentions, links, markup, tags.
 const Markup = "<!channel> <!here> <@U0BOSS> <#C0RANDOM> <!subteam^S0SRE> <http://evil.example/approve|Approve> *bold* _it_ ~no~ `code` ```x``` :tada: " +
 	"[Approve](http://evil.example) http://evil.example/x www.evil.example mailto:x@evil.example <b onmouseover=\"alert(1)\">tag</b> </pre></style></table><script>alert(1)</script> " +
@@ -76,7 +105,7 @@ func Hostile(t testing.TB, asked time.Time, panels ...approval.Panel) *approval.
 		Key: "run" + evil, Run: "run" + evil, Author: evil, Model: evil, Plan: plan, Step: plan.Step(0), Gate: gate, Gates: gates, Confidence: 0.85,
 		Incident: &approval.Incident{ID: evil, Title: evil, Summary: evil, Evidence: []string{evil, evil}},
 		Preview:  &actions.Preview{Verdict: actions.Simulated, Change: []string{evil}},
-		Digest:   "sha256:" + evil, AskedAt: asked, ExpiresAt: asked.Add(15 * time.Minute),
+		Digest:   "sha256:0f3c", AskedAt: asked, ExpiresAt: asked.Add(15 * time.Minute),
 	}
 }
 
@@ -103,5 +132,6 @@ func Ended(t testing.TB, run *executor.Run) (*executor.Report, executor.StepRepo
 		report = run.Snapshot()
 		return report.Status().Final()
 	}, 20*time.Second, 5*time.Millisecond)
+	_, _ = run.Wait(context.WithoutCancel(t.Context())) // until nothing of it runs
 	return report, report.Step(3)
 }
