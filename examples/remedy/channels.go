@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/approval/channels/email"
+	"github.com/remedykit/remedy/approval/channels/slack"
 	"github.com/remedykit/remedy/approval/channels/web"
 	"github.com/remedykit/remedy/approval/crd"
 	"github.com/remedykit/remedy/executor"
@@ -54,6 +56,20 @@ type approvals struct {
 			Groups  []string `yaml:"groups"`
 		} `yaml:"people"`
 	} `yaml:"email"`
+	Slack struct {
+		TokenEnv         string `yaml:"tokenEnv"`
+		SigningSecretEnv string `yaml:"signingSecretEnv"`
+		// Channel and Escalation are ids of channels; clicks come in at Path. It defaults to /slack.
+		Channel    string `yaml:"channel"`
+		Escalation string `yaml:"escalation"`
+		Path       string `yaml:"path"`
+		// People are users by id or e-mail address.
+		People map[string]struct {
+			Name   string   `yaml:"name"`
+			Groups []string `yaml:"groups"`
+		} `yaml:"people"`
+		Mentions map[string]string `yaml:"mentions"`
+	} `yaml:"slack"`
 	Cluster struct {
 		// Namespace is where the ApprovalRequests are. Defaults to that of the kubeconfig.
 		Namespace string `yaml:"namespace"`
@@ -61,7 +77,7 @@ type approvals struct {
 }
 
 // The words of --approve that name channels; the others answer at once.
-var channelNames = []string{"web", "email", "cluster"}
+var channelNames = []string{"web", "slack", "email", "cluster"}
 
 // A desk is where requests are put before people who are not at this terminal.
 type desk struct {
@@ -96,6 +112,8 @@ func (a *app) desk(ctx context.Context, f *conductFlags) (*desk, error) {
 			c.Approver, err = a.web(d, &s.Approvals, f)
 		case "email":
 			c.Approver, err = d.email(&s.Approvals)
+		case "slack":
+			c.Approver, err = d.slack(&s.Approvals)
 		case "cluster":
 			c.Approver, err = a.askCluster(d, &s.Approvals, f)
 		}
@@ -296,6 +314,29 @@ func (d *desk) email(c *approvals) (approval.Approver, error) {
 		return nil, fmt.Errorf("approvals.email: %w", err)
 	}
 	return channel, d.serve(m.URL, channel.Handler(d))
+}
+
+func (d *desk) slack(c *approvals) (approval.Approver, error) {
+	s := &c.Slack
+	if s.Channel == "" {
+		return nil, errors.New("--approve slack needs approvals.slack in the file of --site: tokenEnv, signingSecretEnv, channel and people")
+	}
+	o := slack.Options{Channel: s.Channel, Escalation: s.Escalation, People: map[string]slack.Person{}, Mentions: s.Mentions}
+	for id, p := range s.People {
+		o.People[id] = slack.Person{Name: p.Name, Groups: p.Groups}
+	}
+	var err error
+	if o.Token, err = secret(s.TokenEnv); err != nil {
+		return nil, fmt.Errorf("approvals.slack.tokenEnv: %w", err)
+	}
+	if o.SigningSecret, err = secret(s.SigningSecretEnv); err != nil {
+		return nil, fmt.Errorf("approvals.slack.signingSecretEnv: %w", err)
+	}
+	channel, err := slack.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("approvals.slack: %w", err)
+	}
+	return channel, d.serve(cmp.Or(s.Path, "/slack"), channel.Handler(d))
 }
 
 // askCluster asks with objects in the cluster of the flags.

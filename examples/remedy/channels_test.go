@@ -80,6 +80,8 @@ func TestChannelsThatAreNotConfiguredSayWhatIsMissing(t *testing.T) {
 		{"--approve web --listen 127.0.0.1:0 --site " + site("approvals: {keyEnv: REMEDY_TEST_KEY, web: {url: \"https://a.example.com\"}}"), "32"},
 		{"--approve web --listen 127.0.0.1:0 --site " + site("approvals: {keyEnv: REMEDY_TEST_NONE, web: {url: \"https://a.example.com\"}}"), "REMEDY_TEST_NONE is not set"},
 		{"--approve web --listen nowhere", "--listen"},
+		{"--approve slack --listen 127.0.0.1:0", "approvals.slack in the file of --site"},
+		{"--approve slack --listen 127.0.0.1:0 --site " + site("approvals: {slack: {channel: C012, tokenEnv: REMEDY_TEST_NONE}}"), "approvals.slack.tokenEnv: the environment variable REMEDY_TEST_NONE is not set"},
 	} {
 		r := remedy(t.Context(), strings.NewReader(""), append(oomkill(filepath.Join(t.TempDir(), "j")), strings.Fields(test.args)...)...)
 		require.Equal(t, exitUsage, r.code, "%s: %s", test.args, r.stderr)

@@ -60,8 +60,8 @@ func (f *conductFlags) add(cmd *cobra.Command) {
 	f.journalFlags.add(cmd)
 	s := cmd.Flags()
 	s.StringVar(&f.handlers, "handlers", "", "what carries the steps out: simulated or kube (required)")
-	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto, deny, or some of web, email and cluster with commas between them; terminal on a terminal, else nobody")
-	s.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`address` of the pages of --approve web and email; port 0 finds a free one")
+	s.StringVar(&f.approve, "approve", "", "who decides: terminal, auto, deny, or some of web, slack, email and cluster with commas between them; terminal on a terminal, else nobody")
+	s.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`address` of what --approve web, slack and email serve; port 0 finds a free one")
 	s.StringVar(&f.by, "by", "", "who answers at the terminal; your user name without it")
 	s.StringVar(&f.rollback, "rollback", "automatic", "what becomes of a failed run: automatic, manual (see show) or none")
 	s.Float64Var(&f.timeScale, "time-scale", 1, "how long simulated steps take: 0.01 makes a minute last 0.6s; time-outs stay as they are")
@@ -150,7 +150,7 @@ func (a *app) config(f *conductFlags, file string) (executor.Config, error) {
 		}
 	default:
 		if !channelsOnly(f.approve) {
-			return c, fmt.Errorf("--approve %s: it is terminal, auto or deny, or some of web, email and cluster with commas between them", f.approve)
+			return c, fmt.Errorf("--approve %s: it is terminal, auto or deny, or some of web, slack, email and cluster with commas between them", f.approve)
 		}
 	}
 	return c, nil

@@ -42,7 +42,6 @@ type site struct {
 type setup struct {
 	options  func(o *web.Options)
 	config   func(c *executor.Config)
-	journal  bool
 	noServer bool
 }
 
