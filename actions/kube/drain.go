@@ -300,7 +300,7 @@ func (h *drain) Compensate(ctx context.Context, req *actions.Request, undo *acti
 	return h.cordon.Compensate(ctx, req, undo)
 }
 
-// Footprint is the node, and what its pods belong to.
+// Footprint is the node, and what its pods belong to, with how many of its pods leave and how many there are.
 func (h *drain) Footprint(ctx context.Context, req *actions.Request) ([]actions.Touch, error) {
 	pods, _, err := h.leaving(ctx, req)
 	if err != nil {
@@ -315,8 +315,24 @@ func (h *drain) Footprint(ctx context.Context, req *actions.Request) ([]actions.
 		disturbed[t]++
 	}
 	touches := []actions.Touch{{Target: req.Target}}
+	all := map[string][]corev1.Pod{} // by namespace
 	for _, t := range slices.SortedFunc(maps.Keys(disturbed), compareTargets) {
-		touches = append(touches, actions.Touch{Target: t, Replicas: disturbed[t]})
+		pods, known := all[t.Namespace]
+		if !known {
+			list, err := h.c.client.CoreV1().Pods(t.Namespace).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return nil, explain(err, "list", "pods", t)
+			}
+			pods = list.Items
+			all[t.Namespace] = pods
+		}
+		of := 0
+		for i := range pods {
+			if owner := metav1.GetControllerOf(&pods[i]); owner != nil && owner.Kind == t.Kind && owner.Name == t.Name {
+				of++
+			}
+		}
+		touches = append(touches, actions.Touch{Target: t, Replicas: disturbed[t], Of: of})
 	}
 	return touches, nil
 }

@@ -280,9 +280,22 @@ func (e *edit) Probe(ctx context.Context, req *actions.Request) (actions.Outcome
 	return actions.OutcomeDidNotHappen, nil
 }
 
+// A disturbing verb takes replicas away.
+type disturbing interface {
+	disturbs(req *actions.Request, live object) (replicas, of int)
+}
+
 // Footprint is the object itself.
-func (e *edit) Footprint(_ context.Context, req *actions.Request) ([]actions.Touch, error) {
-	return []actions.Touch{{Target: req.Target}}, nil
+func (e *edit) Footprint(ctx context.Context, req *actions.Request) ([]actions.Touch, error) {
+	touch := actions.Touch{Target: req.Target}
+	if v, ok := e.verb.(disturbing); ok {
+		live, err := e.latest(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		touch.Replicas, touch.Of = v.disturbs(req, live)
+	}
+	return []actions.Touch{touch}, nil
 }
 
 // Compensate changes back what still is as it was written.

@@ -46,6 +46,15 @@ func (scale) want(req *actions.Request, _ object) []field {
 	return []field{{[]string{"spec", "replicas"}, req.Parameters.Int("replicas")}}
 }
 
+// disturbs says how many replicas of those that there are are taken away.
+func (scale) disturbs(req *actions.Request, live object) (replicas, of int) {
+	now, want := int(live.count("spec", "replicas")), int(req.Parameters.Int("replicas"))
+	if want >= now {
+		return 0, 0
+	}
+	return now - want, now
+}
+
 func (scale) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
 	if live.at("spec", "paused") == true && req.Parameters.Bool("waitForReady") && live.count("status", "updatedReplicas") != live.count("status", "replicas") {
 		return actions.Permanent(fmt.Errorf("%s is paused in the middle of a rollout, so its replicas would never all be up to date: resume it first, or set waitForReady to false", req.Target))
