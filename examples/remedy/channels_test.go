@@ -54,7 +54,8 @@ func TestARunIsApprovedOnItsPage(t *testing.T) {
 	require.NoError(t, err)
 	for verdict, code := range map[string]int{"approve": exitOK, "reject": exitFailed} {
 		dir := t.TempDir()
-		cmd := exec.CommandContext(t.Context(), exe, append(oomkill(dir), "--approve", "web", "--listen", "127.0.0.1:0", "--by", "ann")...)
+		cmd := exec.CommandContext(t.Context(), exe, append(oomkill(dir), "--approve", "web", "--listen", "127.0.0.1:0", "--by", "ann",
+			"--incident", file(t, "incident.yaml", "{id: INC-7, title: Payments are killed, evidence: [heap grows by 50 MB an hour]}"))...)
 		cmd.Env = append(os.Environ(), "REMEDY_TEST_MAIN=1")
 		said, err := cmd.StderrPipe()
 		require.NoError(t, err)
@@ -63,6 +64,7 @@ func TestARunIsApprovedOnItsPage(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, line, "step 4, restart_pod asks ann: http://127.0.0.1:")
 		link := strings.TrimSpace(line[strings.Index(line, "http://"):])
+		require.Contains(t, fetch(t, link), "heap grows by 50 MB an hour")
 		require.Equal(t, http.StatusSeeOther, press(t, link, verdict))
 		_ = cmd.Wait()
 		require.Equal(t, code, cmd.ProcessState.ExitCode())

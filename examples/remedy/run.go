@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
 	"github.com/remedykit/remedy/actions"
@@ -32,8 +34,9 @@ const (
 type runFlags struct {
 	planFlags
 	conductFlags
-	id     string
-	dryRun bool
+	id       string
+	incident string
+	dryRun   bool
 }
 
 // conductFlags say how a run is conducted; run, resume and rollback have them.
@@ -99,6 +102,7 @@ Exit codes: 0 succeeded, 1 failed, rejected or cancelled, 2 wrong usage, 3 parke
 	f.planFlags.add(cmd)
 	f.conductFlags.add(cmd)
 	cmd.Flags().StringVar(&f.id, "id", "", "id of the run; a new one without it")
+	cmd.Flags().StringVar(&f.incident, "incident", "", "`file` (YAML) with id, title, summary and evidence of the incident, for those who are asked")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what every step would do, and do nothing")
 	return cmd
 }
@@ -219,12 +223,33 @@ func (a *app) runPlan(cmd *cobra.Command, f *runFlags, file string) error {
 		return err
 	}
 	options := executor.RunOptions{ID: f.id, Author: author, Confidence: f.confidence.Confidence}
+	if options.Incident, err = a.readIncident(cmd.Context(), f.incident); err != nil {
+		return err
+	}
 	if f.dryRun {
 		return a.rehearse(cmd.Context(), config, l, options)
 	}
 	return a.conduct(cmd, &f.conductFlags, config, l, func(ctx context.Context, ex *executor.Executor) (*executor.Run, error) {
 		return ex.Start(ctx, l.plan, options)
 	})
+}
+
+// readIncident reads what the plan is to mend; none is no file.
+func (a *app) readIncident(ctx context.Context, name string) (*approval.Incident, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := a.readSettings(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	i := &approval.Incident{}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(i); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return i, nil
 }
 
 // conduct conducts a run to its end, or until it is parked, and shows it.
