@@ -71,6 +71,8 @@ type Channel struct {
 	answers   map[string]*answer // by token
 }
 
+var _ approval.Updater = (*Channel)(nil)
+
 // New returns a Channel, or says which of the Options is missing or wrong.
 func New(o Options) (*Channel, error) {
 	c := &Channel{links: o.Links, server: o.Server, timeout: o.Timeout, questions: map[string]*question{}, answers: map[string]*answer{}}

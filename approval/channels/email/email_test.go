@@ -535,6 +535,8 @@ func TestWhatBecameOfAQuestionIsMailedToWhoWasAsked(t *testing.T) {
 	require.NotContains(t, all["ann@example.com"].text, "On silence")
 	require.NoError(t, c.Update(t.Context(), req, tally.Standing(time.Now())))
 	require.NoError(t, c.Update(t.Context(), req, voted))
+	voted.Votes = append(voted.Votes, approval.Vote{By: "bob"})
+	require.NoError(t, c.Update(t.Context(), req, voted))
 	require.Empty(t, office.got(), "nothing is told twice, and nothing old after its end")
 }
 

@@ -74,6 +74,8 @@ var (
 	mentionID = regexp.MustCompile(`^[UWS][A-Z0-9]{2,30}$`)
 )
 
+var _ approval.Updater = (*Channel)(nil)
+
 // New returns a Channel, or says which of the Options is missing or wrong. It does not call Slack.
 func New(o Options) (*Channel, error) {
 	if o.Escalation == "" {

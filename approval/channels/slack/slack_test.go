@@ -349,6 +349,26 @@ func TestTheMessageShowsWhatBecameOfTheQuestion(t *testing.T) {
 	require.Len(t, w.in(channel), 1, "what is closed is not asked any more")
 }
 
+func TestAnEscalationInTheSameChannelIsAMessageOfItsOwn(t *testing.T) {
+	w := open(t)
+	o := options(w)
+	o.Escalation = ""
+	panel := approval.Panel{Approvers: sre.Approvers, Escalation: &approval.Escalation{After: 5 * time.Minute, To: approval.Approvers{Groups: []string{"leads"}}}}
+	req := asktest.Request(t, time.Now(), panel)
+	_, err := channelOf(t, o).Approve(t.Context(), req)
+	require.NoError(t, err)
+	later := approval.NewTally(req).Standing(req.AskedAt.Add(5 * time.Minute))
+	for range 2 { // processes that know of no message
+		require.NoError(t, channelOf(t, o).Update(t.Context(), req, later))
+		require.Len(t, w.in(channel), 2)
+	}
+	later.State, later.Reason = approval.Expired, "nobody answered in time"
+	require.NoError(t, channelOf(t, o).Update(t.Context(), req, later))
+	for _, m := range w.in(channel) {
+		require.Empty(t, button(m, "remedy_approve"))
+	}
+}
+
 func TestAClickIsADecision(t *testing.T) {
 	w, d := open(t), &decisions{}
 	c := channelOf(t, options(w))
