@@ -87,6 +87,7 @@ type desk struct {
 	attach    func(ex *executor.Executor)
 	follow    func(ctx context.Context) // takes decisions until ctx ends; nil: nothing is to be followed
 	unfollow  func()
+	wait      func() // for what goes on after the server has ended; nil: nothing does
 	mux       *http.ServeMux
 	paths     []string         // that are served
 	aside     func(say func()) // keeps the progress out of the way of what is said
@@ -170,6 +171,9 @@ func (d *desk) close() {
 		d.server.Close()
 	}
 	d.listener.Close() // where it never served
+	if d.wait != nil {
+		d.wait()
+	}
 }
 
 // Decide is the executor's.
@@ -336,6 +340,7 @@ func (d *desk) slack(c *approvals) (approval.Approver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("approvals.slack: %w", err)
 	}
+	d.wait = channel.Wait
 	return channel, d.serve(cmp.Or(s.Path, "/slack"), channel.Handler(d))
 }
 
