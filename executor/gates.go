@@ -370,6 +370,9 @@ func (r *Run) answered(a *ask, d *approval.Decision, err error) {
 		default:
 			err = r.castLocked(a, *d, now)
 		}
+		if errors.Is(err, approval.ErrVoted) { // asked again after a restart, say; others are still needed
+			break
+		}
 		if err != nil {
 			a.reason = err.Error()
 			a.tally.Deny(a.reason, r.startedAt.Add(now))

@@ -424,3 +424,26 @@ func TestWhetherAStepRunsAgainIsForThePanelOfThePolicy(t *testing.T) {
 		require.NoError(t, elsewhere.Decide(t.Context(), "r", "a", by("ann", d.last())))
 	})
 }
+
+func TestWhoSaysYesAgainAfterARestartDeniesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := journal.NewMemory()
+		config := executor.Config{Handlers: handle(expected), Policy: panel(2, "alice", "bob"), Journal: j, Approver: after(time.Second, approval.Approved)}
+		p := plan(t, "a fix(x) ~5s +gate")
+		ctx, cancel := context.WithCancel(t.Context())
+		run, err := newExecutor(t, config).Start(ctx, p, executor.RunOptions{ID: "r"})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second)
+		cancel()
+		<-run.Done()
+		ex := newExecutor(t, config)
+		run, err = ex.Start(t.Context(), p, executor.RunOptions{ID: "r"})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second) // alice has answered at the same terminal again
+		synctest.Wait()
+		require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(0).Status)
+		require.NoError(t, ex.Decide(t.Context(), "r", "a", by("bob", run.Snapshot().Waiting()[0])))
+		<-run.Done()
+		require.Equal(t, executor.RunSucceeded, run.Snapshot().Status())
+	})
+}
