@@ -3,7 +3,9 @@ package kube_test
 import (
 	"maps"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -125,4 +127,67 @@ func TestWhatIsTakenAwayOfAWorkloadIsToldBefore(t *testing.T) {
 	require.Equal(t, "ReplicaSet", drained[1].Kind)
 	require.Equal(t, 4, drained[1].Replicas)
 	require.Equal(t, 4, drained[1].Of)
+}
+
+// An API server that is away when a step begins is waited for, also by those that work in pods.
+func TestNoActionInPodsFailsBecauseTheAPIServerIsAwayForAWhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+	const away = 30 * time.Second
+	c := newCluster(t)
+	c.made()
+	c.web()
+	c.service("web", map[string]string{"app": "web"})
+	config := configOf(t, controlplane.Admin)
+	road := newRoad(t, config)
+	cache := t.TempDir()
+	k, err := kube.New(config, kube.Options{Artifacts: artifact.Folder(t.TempDir()), CleanupPaths: []string{cache}, Commands: kube.Commands{
+		"create_heap_dump": {Args: []string{"echo", "heap"}}, "compact_storage": {Args: []string{"true"}}, "failover_database": {Args: []string{"true"}, Probe: []string{"true"}},
+		"repair_database.index": {Args: []string{"true"}},
+	}})
+	require.NoError(t, err)
+	t.Cleanup(k.Close)
+	there := *c
+	there.handlers = k.Handlers()
+	failed := map[string]error{}
+	var mu sync.Mutex
+	var done sync.WaitGroup
+	road.cut()
+	began := time.Now()
+	time.AfterFunc(away, func() { road.mend(t) })
+	for action, u := range usages {
+		switch action {
+		case "restart_pod", "quarantine_pod", "drain_node": // which are among the others
+			continue
+		case "expand_pvc", "optimize_resources": // whose controllers are not here
+			continue
+		}
+		p := maps.Clone(u.parameters)
+		p["namespace"] = c.namespace
+		if p[u.target] = "web"; u.target == "services" {
+			p["services"] = []any{"web"}
+		}
+		if action == "cleanup_storage" {
+			p["path"] = cache
+		}
+		if action == "health_check" {
+			delete(p, "expectedStatus")
+		}
+		req, _ := c.request(action, p)
+		if a := actions.Canonical().Lookup(action).Artifact; a != "" {
+			req.Task.Artifact = a + "_s"
+		}
+		done.Go(func() {
+			_, err := there.execute(req)
+			mu.Lock()
+			defer mu.Unlock()
+			failed[action] = err
+		})
+	}
+	done.Wait()
+	require.GreaterOrEqual(t, time.Since(began), away)
+	for action, err := range failed {
+		require.NoError(t, err, action)
+	}
 }
