@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,16 +21,21 @@ import (
 	"github.com/remedykit/remedy/internal/wording"
 )
 
-// runLabel selects the objects of a run.
-const runLabel = "remedykit.dev/run"
+// The labels that select the objects of a run, and those of a request.
+const (
+	runLabel     = "remedykit.dev/run"
+	requestLabel = "remedykit.dev/request"
+)
 
 // mostWords is how many characters a text in the status may have before what must be made visible is.
 const mostWords = 400
 
 // objectName is that of what is asked under a policy: the same after a restart, and another where anything differs.
-func objectName(key, digest, guard string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", key, digest, guard))
-	return "approval-" + hex.EncodeToString(sum[:10])
+func objectName(key, digest, guard string) string { return "approval-" + digestOf(key, digest, guard) }
+
+func digestOf(parts ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:10])
 }
 
 // Approve makes the object of a request, unless it is there, and answers Pending.
@@ -42,9 +48,8 @@ func (c *Channel) Approve(ctx context.Context, req *approval.Request) (*approval
 		return nil, err
 	}
 	name := objectName(req.Key, req.Digest, guard)
-	if req.Receipt != "" && req.Receipt != name {
-		err := c.write(ctx, req.Receipt, map[string]any{"state": approval.Withdrawn.String(), "needs": nil, "reason": "the admission policy was changed: it is asked anew as " + name})
-		if err != nil {
+	if req.Receipt != name {
+		if err := c.supersede(ctx, req.Key, name); err != nil {
 			return nil, err
 		}
 	}
@@ -59,9 +64,27 @@ func (c *Channel) Approve(ctx context.Context, req *approval.Request) (*approval
 	return &approval.Decision{Verdict: approval.Pending, Receipt: name}, nil
 }
 
+// supersede closes the objects of a request that were made under another policy.
+func (c *Channel) supersede(ctx context.Context, key, name string) error {
+	list, err := c.objects.List(ctx, metav1.ListOptions{LabelSelector: requestLabel + "=" + digestOf(key), FieldSelector: notClosed})
+	if err != nil {
+		return fmt.Errorf("crd: ApprovalRequests in namespace %s: %w", c.namespace, explain(err))
+	}
+	for i := range list.Items {
+		if old := list.Items[i].GetName(); old != name {
+			why := "it is asked anew as " + name + ", as the question or the admission policy has changed"
+			if err := c.write(ctx, old, map[string]any{"state": approval.Withdrawn.String(), "needs": nil, "reason": why}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // object shows a request.
 func object(req *approval.Request, name, guard string) (*unstructured.Unstructured, error) {
 	b := req.Brief(approval.Standing{}, req.AskedAt)
+	fit(b)
 	facts := make([]any, len(b.Facts))
 	for i, f := range b.Facts {
 		facts[i] = map[string]any{"label": f.Label, "lines": f.Lines, "quoted": f.Quoted}
@@ -82,7 +105,7 @@ func object(req *approval.Request, name, guard string) (*unstructured.Unstructur
 	}
 	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": resource.GroupVersion().String(), "kind": "ApprovalRequest"}}
 	o.SetName(name)
-	labels := map[string]string{"app.kubernetes.io/managed-by": "remedy"}
+	labels := map[string]string{"app.kubernetes.io/managed-by": "remedy", requestLabel: digestOf(req.Key)}
 	if len(validation.IsValidLabelValue(req.Run)) == 0 {
 		labels[runLabel] = req.Run
 	}
@@ -91,6 +114,38 @@ func object(req *approval.Request, name, guard string) (*unstructured.Unstructur
 	err = json.Unmarshal(plain, &own)
 	o.Object["spec"] = own
 	return o, err
+}
+
+// What an object may hold, in bytes and lines, where the definition and the API server allow a little more.
+const (
+	mostFacts     = 384 << 10
+	mostFactLines = 400 // of one fact, and facts
+	mostDrawing   = 128 << 10
+	mostDrawnLine = 2000
+)
+
+// fit cuts a brief to what an object may hold, and says how much it leaves out.
+func fit(b *approval.Brief) {
+	drawn := 0
+	for _, line := range b.Drawing {
+		if drawn += len(line); drawn > mostDrawing || utf8.RuneCountInString(line) > mostDrawnLine {
+			b.Drawing = nil
+			break
+		}
+	}
+	left := mostFacts
+	for i := range b.Facts {
+		lines := b.Facts[i].Lines
+		for k, line := range lines {
+			if left -= len(line); left < 0 || k == mostFactLines {
+				b.Facts[i].Lines = append(lines[:k:k], fmt.Sprintf("… and %d more lines, which do not fit: read the plan itself before you approve this", len(lines)-k))
+				break
+			}
+		}
+	}
+	if more := len(b.Facts) - mostFactLines; more > 0 {
+		b.Facts = append(b.Facts[:mostFactLines], approval.Fact{Label: "More", Lines: []string{fmt.Sprintf("… and %d more facts, which do not fit", more)}})
+	}
 }
 
 // Update writes into the object's status what became of the request. An object that somebody deleted stays deleted.

@@ -3,8 +3,8 @@ package crd_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -216,150 +216,31 @@ func (p *place) becomes(object, want string, path ...string) {
 	require.Eventually(p, func() bool { return strings.Contains(p.status(object, path...), want) }, eventually, tick, "%s: %v is %q, not %q", object, path, p.status(object, path...), want)
 }
 
-func TestWhoeverMayDecidesInTheirOwnNameAndInNoOther(t *testing.T) {
-	p := newPlace(t)
-	run, _, _ := p.run(p.channel(), approval.IncidentTable(), journal.NewMemory())
-	o := p.asked()
-	subject, _, _ := unstructured.NestedString(o.Object, "spec", "subject")
-	require.Equal(t, "step 4, restart_pod", subject)
-
-	err := p.vote("eve", o.GetName(), map[string]any{"eve": map[string]any{"verdict": "approved"}})
-	require.True(t, apierrors.IsForbidden(err), "who may only look: %v", err)
-	for _, votes := range []map[string]any{
-		{"ann": map[string]any{"verdict": "approved"}},
-		{"bob": map[string]any{"verdict": "approved"}, "ann": map[string]any{"verdict": "approved"}},
-	} {
-		err = p.vote("bob", o.GetName(), votes)
-		require.True(t, apierrors.IsForbidden(err), "%v", err)
-		require.ErrorContains(t, err, "you are bob")
-	}
-	err = p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved", "groups": []string{"sre"}}})
-	require.ErrorContains(t, err, "groups are those that you are in")
-	err = p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "maybe"}})
-	require.True(t, apierrors.IsInvalid(err), "%v", err)
-	_, err = p.objects("bob").Patch(t.Context(), o.GetName(), types.MergePatchType, []byte(`{"status":{"state":"granted","by":"ann"}}`), metav1.PatchOptions{}, "status")
-	require.ErrorContains(t, err, "only the runner says what became of a request")
-	_, err = p.objects(controlplane.Admin).Patch(t.Context(), o.GetName(), types.MergePatchType, []byte(`{"spec":{"digest":"sha256:0"}}`), metav1.PatchOptions{})
-	require.ErrorContains(t, err, "what was asked does not change")
-	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
-
-	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved", "reason": "looked at it"}}))
-	<-run.Done()
-	require.Equal(t, executor.RunSucceeded, run.Snapshot().Status())
-	require.Equal(t, "bob", run.Snapshot().Step(3).Gate.By)
-	p.becomes(o.GetName(), "granted", "state")
-	p.becomes(o.GetName(), "counted: approved", "answers", "bob")
-	require.Equal(t, "looked at it", p.status(o.GetName(), "reason"))
-	err = p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "rejected"}})
-	require.ErrorContains(t, err, "this request is closed")
-	err = p.vote("bob", o.GetName(), map[string]any{"bob": nil})
-	require.ErrorContains(t, err, "a vote cannot be taken away")
+// through has a client's requests pass a function, which may answer them itself.
+func through(config *rest.Config, answer func(r *http.Request) (*http.Response, error)) *rest.Config {
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if response, err := answer(r); response != nil || err != nil {
+				return response, err
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	return config
 }
 
-func TestAVoteThatDoesNotCountSaysWhy(t *testing.T) {
-	p := newPlace(t)
-	policy := approval.IncidentTable()
-	policy.Approvers.People = []string{"ann"}
-	run, ex, _ := p.run(p.channel(), policy, journal.NewMemory())
-	o := p.asked()
-	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}))
-	p.becomes(o.GetName(), "this identity may not decide: it takes 1 of ann", "answers", "bob")
-	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved", "digest": "sha256:other"}}))
-	p.becomes(o.GetName(), "answers something else", "answers", "ann")
-	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
-	require.NoError(t, ex.Cancel(t.Context(), run.ID(), "enough"))
-	<-run.Done()
-	p.becomes(o.GetName(), "withdrawn", "state")
-}
+type roundTripper func(*http.Request) (*http.Response, error)
 
-func TestTwoDecideAndARestartInBetweenLosesNothing(t *testing.T) {
-	p := newPlace(t)
-	policy := approval.IncidentTable()
-	policy.Quorum = 2
-	j := journal.NewMemory()
-	run, _, stop := p.run(p.channel(), policy, j)
-	o := p.asked()
-	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}))
-	p.becomes(o.GetName(), "1 of anybody", "needs")
-	stop()
-	<-run.Done()
-	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}), "while nobody runs it")
-	run, _, _ = p.run(p.channel(), policy, j)
-	<-run.Done()
-	require.Equal(t, executor.RunSucceeded, run.Snapshot().Status())
-	require.Len(t, run.Snapshot().Step(3).Gate.Votes, 2)
-	p.becomes(o.GetName(), "granted", "state")
-	list, err := p.objects("eve").List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
-	require.Len(t, list.Items, 1, "it is asked once")
-}
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestNoIsSaidWithOnePatch(t *testing.T) {
-	p := newPlace(t)
-	run, _, _ := p.run(p.channel(), approval.IncidentTable(), journal.NewMemory())
-	o := p.asked()
-	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "rejected", "reason": "not during the sale"}}))
-	<-run.Done()
-	require.Equal(t, executor.RunRejected, run.Snapshot().Status())
-	p.becomes(o.GetName(), "denied", "state")
-}
-
-// Without the policy anybody who may patch could write a vote in anybody's name.
-func TestNothingIsTrustedWithoutTheAdmissionPolicy(t *testing.T) {
-	p := newPlace(t)
-	policies := p.admin.AdmissionregistrationV1().ValidatingAdmissionPolicies()
-	bindings := p.admin.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
-	const name = "approvalrequests.remedykit.dev"
-	t.Cleanup(func() { apply(t, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding") })
-	run, _, stop := p.run(p.channel(), approval.IncidentTable(), journal.NewMemory())
-	o := p.asked()
-	_, err := bindings.Patch(t.Context(), name, types.MergePatchType, []byte(`{"spec":{"validationActions":["Audit"]}}`), metav1.PatchOptions{})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { // until the API server has noticed
-		return p.vote("bob", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}) == nil
-	}, eventually, tick)
-	p.becomes(o.GetName(), "is not as it is shipped, or not enforced: apply crd.Manifests", "answers", "ann")
-	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
-	stop()
-	require.ErrorContains(t, p.channel().Run(t.Context(), nil), "not enforced")
-	require.NoError(t, bindings.Delete(t.Context(), name, metav1.DeleteOptions{}))
-	require.ErrorContains(t, p.channel().Run(t.Context(), nil), "the binding of the admission policy")
-	apply(t, "ValidatingAdmissionPolicyBinding")
-	weaker, err := policies.Get(t.Context(), name, metav1.GetOptions{})
-	require.NoError(t, err)
-	weaker.Spec.Validations = weaker.Spec.Validations[1:]
-	_, err = policies.Update(t.Context(), weaker, metav1.UpdateOptions{})
-	require.NoError(t, err)
-	require.ErrorContains(t, p.channel().Run(t.Context(), nil), "not as it is shipped")
-	require.NoError(t, policies.Delete(t.Context(), name, metav1.DeleteOptions{}))
-	require.ErrorContains(t, p.channel().Run(t.Context(), nil), "apply crd.Manifests, or nobody knows who decides")
-}
-
-func TestWhatAModelWroteIsTextInTheObject(t *testing.T) {
-	p := newPlace(t)
-	plan := planOf(t)
+// requestOf is one about a step of the plan, outside of any run.
+func requestOf(t *testing.T, plan *dag.Plan, step int) *approval.Request {
+	t.Helper()
 	gates, err := approval.IncidentTable().Gates(plan, approval.Confidence{}, time.Now())
 	require.NoError(t, err)
-	evil := strings.Repeat("\x1b[2J\u202e<script>\x00", 10_000)
-	req := &approval.Request{Key: "k", Run: "r", Plan: plan, Step: plan.Step(3), Gate: gates.Steps[3], Gates: gates, Digest: "sha256:1", AskedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
-		Incident: &approval.Incident{Title: evil, Summary: evil, Evidence: []string{evil, evil}}}
-	d, err := p.channel().Approve(t.Context(), req)
-	require.NoError(t, err)
-	require.Equal(t, approval.Pending, d.Verdict)
-	data, err := json.Marshal(p.asked().Object)
-	require.NoError(t, err)
-	require.Less(t, len(data), 64<<10)
-	require.NotContains(t, string(data), `\u001b`)
-	_, err = p.channel().Approve(t.Context(), req)
-	require.NoError(t, err, "again after a restart")
-	other := *req
-	other.Digest = "sha256:2"
-	d2, err := p.channel().Approve(t.Context(), &other)
-	require.NoError(t, err)
-	require.NotEqual(t, d.Receipt, d2.Receipt, "a vote answers what its object shows, and nothing else")
-	_, err = p.channel().Approve(t.Context(), &approval.Request{})
-	require.Error(t, err)
-	_, err = crd.New(nil, crd.Options{})
-	require.Error(t, err)
-	require.False(t, errors.Is(err, context.Canceled))
+	req := &approval.Request{Key: "k", Run: "r", Plan: plan, Gates: gates, Gate: gates.Plan, Digest: "sha256:1", AskedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	if step >= 0 {
+		req.Step, req.Gate = plan.Step(step), gates.Steps[step]
+	}
+	return req
 }
