@@ -173,11 +173,13 @@ func (r *runner) hand(ctx context.Context, req *request, user string) (answer st
 	switch {
 	case err == nil, errors.Is(err, approval.ErrVoted):
 		return counted(v), true
-	case errors.Is(err, approval.ErrDecided) && req.Status.Answers[user] == counted(v): // by this vote, before a restart
-		return counted(v), true
 	}
 	for _, refusal := range []error{approval.ErrNotAsked, approval.ErrDecided, approval.ErrExpired, approval.ErrDigest, approval.ErrNotApprover} {
-		if errors.Is(err, refusal) {
+		switch {
+		case !errors.Is(err, refusal):
+		case req.Status.Answers[user] == counted(v): // before a restart
+			return counted(v), true
+		default:
 			return no(err.Error()), true
 		}
 	}

@@ -63,15 +63,20 @@ func TestAVoteOfATimeWithoutThePolicyNeverCounts(t *testing.T) {
 	j := journal.NewMemory()
 	run, _, stop := p.run(p.channel(), approval.IncidentTable(), j)
 	o := p.asked()
-	stop() // nobody looks while it happens
-	<-run.Done()
 	enforce("Audit")
 	require.Eventually(t, func() bool {
 		return p.vote("bob", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}) == nil
 	}, eventually, tick)
+	p.becomes(o.GetName(), "not enforced", "answers", "ann")
 	enforce("Deny")
 	require.Eventually(t, func() bool { return p.make("runner", "canary") != nil }, eventually, tick)
+	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}))
+	p.becomes(o.GetName(), "changed or away", "answers", "bob")
+	p.becomes(o.GetName(), "changed or away", "answers", "ann")
+	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
 
+	stop()
+	<-run.Done()
 	run, _, _ = p.run(p.channel(), approval.IncidentTable(), j)
 	p.becomes(o.GetName(), "withdrawn", "state")
 	p.becomes(o.GetName(), "the admission policy has changed", "reason")

@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/simulated"
 	"github.com/remedykit/remedy/approval"
 	"github.com/remedykit/remedy/approval/crd"
 	"github.com/remedykit/remedy/executor"
@@ -122,6 +124,39 @@ func TestSilenceClosesTheObject(t *testing.T) {
 	p.becomes(o.GetName(), "expired", "state")
 	err := p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}})
 	require.ErrorContains(t, err, "this request is closed")
+}
+
+// The process may end after a vote has counted and before the object says how the request ended.
+func TestWhatHasCountedIsNotSaidToHaveNotAfterARestart(t *testing.T) {
+	p := newPlace(t)
+	c := p.channel()
+	ex, err := executor.New(executor.Config{Handlers: simulated.New(simulated.Options{Scale: 0.0001}).Handlers(actions.Canonical()), Policy: approval.IncidentTable(),
+		Approver: approval.ApproverFunc(func(ctx context.Context, req *approval.Request) (*approval.Decision, error) {
+			return c.Approve(ctx, req)
+		}), Journal: journal.NewMemory()})
+	require.NoError(t, err)
+	run, err := ex.Start(t.Context(), planOf(t), executor.RunOptions{Confidence: approval.Confidence{Value: 0.725, Given: true}})
+	require.NoError(t, err)
+	o := p.asked()
+	watch := func() (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(ctx, ex) }()
+		return func() {
+			cancel()
+			<-ended
+		}
+	}
+	stop := watch()
+	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}))
+	p.becomes(o.GetName(), "counted: approved", "answers", "ann")
+	stop()
+	<-run.Done()
+	stop = watch()
+	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}))
+	p.becomes(o.GetName(), "not counted: ", "answers", "bob")
+	require.Equal(t, "counted: approved", p.status(o.GetName(), "answers", "ann"))
+	stop()
 }
 
 func TestANoStaysANo(t *testing.T) {
