@@ -55,7 +55,7 @@ func TestWhatAModelWroteIsTextInTheObject(t *testing.T) {
 // Every text as long as it may be, and made of what has to be made visible.
 func TestTheLargestPlansFitIntoOneObject(t *testing.T) {
 	p := newPlace(t)
-	evil := strings.Repeat("\u00ad", 4_000)
+	evil := strings.Repeat("\u00ad", 5_000)
 	for _, test := range []struct{ steps, asked, many int }{{60, -1, 300}, {60, 59, 5}, {256, -1, 5}, {256, 255, 5}} {
 		doc := &schema.Document{}
 		for i := range test.steps {
