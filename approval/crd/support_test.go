@@ -188,6 +188,15 @@ func (p *place) run(c *crd.Channel, policy *approval.Policy, j journal.Journal) 
 	return run, ex, stop
 }
 
+func (p *place) ends(run *executor.Run) {
+	p.Helper()
+	select {
+	case <-run.Done():
+	case <-time.After(eventually):
+		require.FailNow(p, "the run goes on", run.Snapshot().Status())
+	}
+}
+
 // asked is the object of the question that waits.
 func (p *place) asked() (object *unstructured.Unstructured) {
 	p.Helper()

@@ -76,7 +76,7 @@ func TestAVoteOfATimeWithoutThePolicyNeverCounts(t *testing.T) {
 	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
 
 	stop()
-	<-run.Done()
+	p.ends(run)
 	run, _, _ = p.run(p.channel(), approval.IncidentTable(), j)
 	p.becomes(o.GetName(), "withdrawn", "state")
 	p.becomes(o.GetName(), "the admission policy has changed", "reason")
@@ -85,7 +85,7 @@ func TestAVoteOfATimeWithoutThePolicyNeverCounts(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return p.vote("bob", anew, map[string]any{"bob": map[string]any{"verdict": "approved"}}) == nil
 	}, eventually, tick)
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, "bob", run.Snapshot().Step(3).Gate.By)
 	p.becomes(anew, "granted", "state")
 }

@@ -53,7 +53,7 @@ func TestWhoeverMayDecidesInTheirOwnNameAndInNoOther(t *testing.T) {
 	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
 
 	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved", "reason": "looked at it"}}))
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, executor.RunSucceeded, run.Snapshot().Status())
 	require.Equal(t, "bob", run.Snapshot().Step(3).Gate.By)
 	p.becomes(o.GetName(), "granted", "state")
@@ -77,7 +77,7 @@ func TestAVoteThatDoesNotCountSaysWhy(t *testing.T) {
 	p.becomes(o.GetName(), "answers something else", "answers", "ann")
 	require.Equal(t, executor.WaitingApproval, run.Snapshot().Step(3).Status)
 	require.NoError(t, ex.Cancel(t.Context(), run.ID(), "enough"))
-	<-run.Done()
+	p.ends(run)
 	p.becomes(o.GetName(), "withdrawn", "state")
 }
 
@@ -91,10 +91,10 @@ func TestTwoDecideAndARestartInBetweenLosesNothing(t *testing.T) {
 	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}))
 	p.becomes(o.GetName(), "1 of anybody", "needs")
 	stop()
-	<-run.Done()
+	p.ends(run)
 	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}), "while nobody runs it")
 	run, _, _ = p.run(p.channel(), policy, j)
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, executor.RunSucceeded, run.Snapshot().Status())
 	require.Len(t, run.Snapshot().Step(3).Gate.Votes, 2)
 	p.becomes(o.GetName(), "granted", "state")
@@ -108,7 +108,7 @@ func TestNoIsSaidWithOnePatch(t *testing.T) {
 	run, _, _ := p.run(p.channel(), approval.IncidentTable(), journal.NewMemory())
 	o := p.asked()
 	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "rejected", "reason": "not during the sale"}}))
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, executor.RunRejected, run.Snapshot().Status())
 	p.becomes(o.GetName(), "denied", "state")
 }
@@ -119,7 +119,7 @@ func TestSilenceClosesTheObject(t *testing.T) {
 	policy.Timeout = 2 * time.Second
 	run, _, _ := p.run(p.channel(), policy, journal.NewMemory())
 	o := p.asked()
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, executor.ReasonApprovalTimeout, run.Snapshot().Step(3).Reason)
 	p.becomes(o.GetName(), "expired", "state")
 	err := p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}})
@@ -151,7 +151,7 @@ func TestWhatHasCountedIsNotSaidToHaveNotAfterARestart(t *testing.T) {
 	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}))
 	p.becomes(o.GetName(), "counted: approved", "answers", "ann")
 	stop()
-	<-run.Done()
+	p.ends(run)
 	stop = watch()
 	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}))
 	p.becomes(o.GetName(), "not counted: ", "answers", "bob")
@@ -184,7 +184,7 @@ func TestUsersOfTheClusterAreWhoTheyAreElsewhere(t *testing.T) {
 	require.NoError(t, p.vote("bob", o.GetName(), map[string]any{"bob": map[string]any{"verdict": "approved"}}))
 	p.becomes(o.GetName(), "does not know who you are", "answers", "bob")
 	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}))
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, "ann@example.org", run.Snapshot().Step(3).Gate.By)
 }
 
@@ -205,13 +205,13 @@ func TestRunMayBeCalledAgainAndOutlivesAnAPIServerThatIsAway(t *testing.T) {
 	run, _, stop := p.run(c, approval.IncidentTable(), j)
 	o := p.asked()
 	stop()
-	<-run.Done()
+	p.ends(run)
 	away.Store(true)
 	run, _, _ = p.run(c, approval.IncidentTable(), j)
 	require.Eventually(t, func() bool { return refused.Load() > 2 }, eventually, tick)
 	away.Store(false)
 	require.NoError(t, p.vote("ann", o.GetName(), map[string]any{"ann": map[string]any{"verdict": "approved"}}))
-	<-run.Done()
+	p.ends(run)
 	require.Equal(t, executor.RunSucceeded, run.Snapshot().Status())
 }
 
