@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -310,4 +311,16 @@ func TestTheOrderOfContainersAndVariablesStaysAsItWas(t *testing.T) {
 		require.NoError(t, c.compensate(req, con.undo), action)
 		require.Equal(t, before, c.spec("web"), action)
 	}
+	d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	slices.Reverse(d.Spec.Template.Spec.Containers)
+	_, err = c.client.AppsV1().Deployments(c.namespace).Update(t.Context(), d, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	reversed := c.settled("web").Spec
+	back, con := c.request("rollback_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "stableFor": "1s"})
+	_, err = c.execute(back)
+	require.NoError(t, err)
+	require.Equal(t, before, c.spec("web"))
+	require.NoError(t, c.compensate(back, con.undo))
+	require.Equal(t, reversed, c.spec("web"))
 }
