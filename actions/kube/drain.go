@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/kubefault"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -148,7 +149,7 @@ func (h *drain) evict(ctx context.Context, req *actions.Request, p *corev1.Pod, 
 			}
 		case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "more than one PodDisruptionBudget"):
 			return actions.Permanent(fmt.Errorf("%s cannot be evicted: %s cover it, and only one may: %w", t, h.budgets(ctx, p), err))
-		case !passes(err):
+		case !kubefault.Passes(err):
 			return explain(err, "create", "pods/eviction", t)
 		}
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {

@@ -2,15 +2,13 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/kubefault"
 	"github.com/remedykit/remedy/internal/patience"
 	"github.com/remedykit/remedy/schema"
 )
@@ -30,21 +28,11 @@ func explain(err error, verb, resource string, t schema.Target) error {
 		return actions.Permanent(fmt.Errorf("the runner may not %s %s %s: give its account that right: %w", verb, resource, where, err))
 	case apierrors.IsUnauthorized(err):
 		return actions.Permanent(fmt.Errorf("the API server does not know the runner: check its credentials: %w", err))
-	case passes(err):
+	case kubefault.Passes(err):
 		wait, _ := apierrors.SuggestsClientDelay(err)
 		return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(wait) * time.Second, Err: fmt.Errorf("%s %s: %w", verb, t, err)}
 	}
 	return actions.Permanent(fmt.Errorf("%s %s: %w", verb, t, err))
-}
-
-// passes tells whether an error may be gone when the same is asked again.
-func passes(err error) bool {
-	if apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
-		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) {
-		return true
-	}
-	_, network := errors.AsType[net.Error](err)
-	return network || utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err)
 }
 
 // patiently asks again while the error may pass and ctx goes on.

@@ -21,6 +21,7 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/kubefault"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -86,7 +87,7 @@ func (c *Cluster) run(ctx context.Context, p place, args []string, stdout io.Wri
 	if exit, ok := errors.AsType[utilexec.CodeExitError](err); ok {
 		return actions.Permanent(fmt.Errorf("%s in %s: %w", args[0], p.target(), &exitError{exit.Code, stderr.String()}))
 	}
-	if err != nil && (apierrors.IsInternalError(err) || apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && !passes(err)) { // the kubelet could not run it, or it failed there: another try is the step's affair
+	if err != nil && (apierrors.IsInternalError(err) || apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && !kubefault.Passes(err)) { // the kubelet could not run it, or it failed there: another try is the step's affair
 		return actions.Permanent(fmt.Errorf("%s in %s: %w", args[0], p.target(), err))
 	}
 	return explain(err, "create", "pods/exec", p.target())
