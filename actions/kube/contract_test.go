@@ -212,7 +212,10 @@ func (c *cluster) again(t schema.Target) {
 // own is an object but for what controllers write into it, and the marks of restarts.
 func (c *cluster) own(t schema.Target) map[string]any {
 	c.Helper()
-	o := c.object(t).Object
+	return own(c.object(t).Object)
+}
+
+func own(o map[string]any) map[string]any {
 	delete(o, "status")
 	for _, field := range []string{"resourceVersion", "managedFields", "generation"} {
 		unstructured.RemoveNestedField(o, "metadata", field)
@@ -236,10 +239,10 @@ func (c *cluster) own(t schema.Target) map[string]any {
 	return o
 }
 
-// namespaceNow are the versions of all objects of the namespace, which a dry run must not touch.
-func (c *cluster) namespaceNow() map[string]string {
+// namespaceNow are all objects of the namespace but for what controllers write into them, which a dry run must not touch.
+func (c *cluster) namespaceNow() map[string]any {
 	c.Helper()
-	all := map[string]string{}
+	all := map[string]any{}
 	for kind := range kindsOf {
 		if kind == "Node" {
 			continue
@@ -248,7 +251,7 @@ func (c *cluster) namespaceNow() map[string]string {
 		require.NoError(c, err)
 		for _, o := range list.Items {
 			if o.GetName() != "kube-root-ca.crt" { // which every namespace gets at some time
-				all[kind+" "+o.GetName()] = o.GetResourceVersion()
+				all[kind+" "+o.GetName()] = own(o.Object)
 			}
 		}
 	}

@@ -64,8 +64,8 @@ func (h *repair) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	}
 	ended := 0
 	for _, v := range victims {
-		// The start of the session goes with its number, which may have become another's.
-		out, err := h.psql(ctx, p, fmt.Sprintf("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = %d AND extract(epoch FROM backend_start)::text = '%s'", v.pid, v.began))
+		// The start of the session goes with its number, which may have become another's. It is waited for: until it is gone it blocks.
+		out, err := h.psql(ctx, p, fmt.Sprintf("SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE pid = %d AND extract(epoch FROM backend_start)::text = '%s'", v.pid, v.began))
 		if err != nil {
 			return nil, err
 		}

@@ -49,7 +49,10 @@ func parts(v any) map[string]any {
 func (e *edit) describe(before, after []field) []string {
 	var lines []string
 	for i, f := range after {
-		lines = e.diff(lines, f.path, before[i].value, f.value)
+		n := len(lines)
+		if lines = e.diff(lines, f.path, before[i].value, f.value); len(lines) == n && !same(before[i].value, f.value) {
+			lines = append(lines, strings.Join(f.path, ".")+": in another order")
+		}
 	}
 	return lines
 }

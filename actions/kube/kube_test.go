@@ -247,6 +247,10 @@ func TestTheLastSchedulableNodeIsNotCordoned(t *testing.T) {
 	require.Zero(t, con.begun)
 	_, err = c.preview(req)
 	require.ErrorContains(t, err, "the last node")
+	c.node("special")
+	c.patch("Node", "", "special", taint("yes"))
+	_, err = c.execute(req)
+	require.ErrorContains(t, err, "the last node", "the other one keeps pods away")
 }
 
 func TestADeploymentIsScaledAndScaledBack(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,7 +95,7 @@ func (cordon) check(ctx context.Context, c *Cluster, req *actions.Request, live 
 		return explain(err, "list", "nodes", req.Target)
 	}
 	for i := range all.Items {
-		if n := &all.Items[i]; n.Name != req.Target.Name && !n.Spec.Unschedulable && ready(n) {
+		if n := &all.Items[i]; n.Name != req.Target.Name && !n.Spec.Unschedulable && ready(n) && !slices.ContainsFunc(n.Spec.Taints, keepsAway) {
 			return nil
 		}
 	}
@@ -190,4 +191,9 @@ func ready(n *corev1.Node) bool {
 		}
 	}
 	return false
+}
+
+// keepsAway tells whether a taint keeps pods away from a node that say nothing of it. Those of the node's own conditions come and go.
+func keepsAway(t corev1.Taint) bool {
+	return t.Effect != corev1.TaintEffectPreferNoSchedule && !strings.HasPrefix(t.Key, "node.kubernetes.io/")
 }

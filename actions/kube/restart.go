@@ -50,7 +50,7 @@ func (workloads) seen(c *Cluster, t schema.Target) object {
 }
 
 func (workloads) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
-	data, err := strategic(patchOf(live, fields))
+	data, err := strategic(live, fields)
 	if err != nil {
 		return nil, err
 	}

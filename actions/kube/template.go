@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -28,7 +29,37 @@ func workloadObject(w runtime.Object, err error) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return withTemplate(o, byNames), nil
+	spec, _ := o.at(podSpec...).(map[string]any)
+	return with(withTemplate(o, byNames), orderPath, ordered(spec)), nil
+}
+
+// orderPath is where a workload has the order of what it has by name: that of containers is kubectl's to choose from, and
+// variables can refer to those before them.
+var orderPath = []string{"order"}
+
+// ordered are the names in the lists of a pod spec, and in those of its containers.
+func ordered(spec map[string]any) map[string]any {
+	out := map[string]any{}
+	for _, list := range named {
+		items, _ := spec[list].([]any)
+		out[list] = names(items)
+		for _, c := range items {
+			if m, ok := c.(map[string]any); ok {
+				env, _ := m["env"].([]any)
+				out[list+"/"+fmt.Sprint(m["name"])] = names(env)
+			}
+		}
+	}
+	return out
+}
+
+func names(items []any) []any {
+	out := []any{}
+	for _, item := range items {
+		m, _ := item.(map[string]any)
+		out = append(out, m["name"])
+	}
+	return out
 }
 
 // withTemplate is a workload with its pod spec changed.
@@ -75,8 +106,10 @@ func byName(list any) map[string]any {
 	return out
 }
 
-// strategic makes a strategic merge patch of a merge patch that has containers and their environment by name.
-func strategic(data []byte, err error) ([]byte, error) {
+// strategic makes a strategic merge patch of a merge patch that has containers and their environment by name, and keeps their
+// order.
+func strategic(live object, fields []field) ([]byte, error) {
+	data, err := patchOf(live, fields)
 	if err != nil {
 		return nil, err
 	}
@@ -95,29 +128,52 @@ func strategic(data []byte, err error) ([]byte, error) {
 				if m, ok := c.(map[string]any); ok {
 					if env, ok := m["env"].(map[string]any); ok {
 						m = maps.Clone(m)
-						m["env"] = listed(env)
+						order := inOrder(live, list+"/"+name, env)
+						m["env"], m["$setElementOrder/env"] = listed(order, env), order
 						all[name] = m
 					}
 				}
 			}
-			out[list] = listed(all)
+			order := inOrder(live, list, all)
+			out[list], out["$setElementOrder/"+list] = listed(order, all), order
 		}
 		return out
 	})
 	return json.Marshal(patch)
 }
 
-// listed is the list that patches items by name.
-func listed(items map[string]any) []any {
-	list := []any{}
-	for _, name := range slices.Sorted(maps.Keys(items)) {
-		item := map[string]any{"name": name}
-		if m, ok := items[name].(map[string]any); ok {
-			maps.Copy(item, m)
-		} else {
-			item["$patch"] = "delete"
+// inOrder are the names of a list as they are in an object and in a patch of it, new ones last.
+func inOrder(live object, list string, patch map[string]any) []any {
+	now, _ := live.at(append(orderPath[:1:1], list)...).([]any)
+	out := []any{}
+	for _, name := range now {
+		if item, patched := patch[fmt.Sprint(name)]; !patched || item != nil {
+			out = append(out, map[string]any{"name": name})
 		}
-		list = append(list, item)
+	}
+	for _, name := range slices.Sorted(maps.Keys(patch)) {
+		if patch[name] != nil && !slices.Contains(now, any(name)) {
+			out = append(out, map[string]any{"name": name})
+		}
+	}
+	return out
+}
+
+// listed is the list that patches items by name: those that stay in an order, and those that go.
+func listed(order []any, items map[string]any) []any {
+	list := []any{}
+	for _, o := range order {
+		name, _ := o.(map[string]any)["name"].(string)
+		if item, ok := items[name].(map[string]any); ok {
+			item = maps.Clone(item)
+			item["name"] = name
+			list = append(list, item)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(items)) {
+		if items[name] == nil {
+			list = append(list, map[string]any{"name": name, "$patch": "delete"})
+		}
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -271,4 +272,55 @@ func TestASecretIsRotatedAndItsReadersWithIt(t *testing.T) {
 	}})
 	_, err = failing.execute(req)
 	require.ErrorContains(t, err, "no new value for key password of Secret "+c.namespace+"/db: the vault is sealed")
+}
+
+func TestTheOrderOfContainersAndVariablesStaysAsItWas(t *testing.T) {
+	c := newCluster(t)
+	c.node("order-a")
+	c.deployment("web", 1, "")
+	require.NoError(t, c.client.AppsV1().Deployments(c.namespace).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	size, labels := int32(1), map[string]string{"app": "web"}
+	limits := corev1.ResourceRequirements{Limits: corev1.ResourceList{"memory": apiresource.MustParse("1Gi")}}
+	_, err := c.client.AppsV1().Deployments(c.namespace).Create(t.Context(), &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: appsv1.DeploymentSpec{
+		Replicas: &size, Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{
+			{Name: "zoo", Image: "nothing", Resources: limits, Env: []corev1.EnvVar{{Name: "Z", Value: "1"}, {Name: "LEVEL", Value: "info"}, {Name: "A", Value: "$(Z)"}}},
+			{Name: "ape", Image: "nothing", Resources: limits}, {Name: "main", Image: "nothing"},
+		}}}}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	c.patchDeployment("web", `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/default-container":"zoo"}}}}}`)
+	before := c.settled("web").Spec
+	for action, parameters := range map[string]map[string]any{
+		"increase_resources": {"memory": "2Gi"}, "enable_debug_mode": {"env": map[string]any{"LEVEL": "debug", "B": "2"}},
+	} {
+		parameters["namespace"], parameters["deployment"], parameters["stableFor"] = c.namespace, "web", "1s"
+		req, con := c.request(action, parameters)
+		_, err := c.execute(req)
+		require.NoError(t, err, action)
+		var order []string
+		for _, container := range c.spec("web").Template.Spec.Containers {
+			order = append(order, container.Name)
+			for _, e := range container.Env {
+				order = append(order, e.Name)
+			}
+		}
+		want := []string{"zoo", "Z", "LEVEL", "A", "ape", "main"}
+		if action == "enable_debug_mode" {
+			want = []string{"zoo", "Z", "LEVEL", "A", "B", "ape", "main"} // what refers to others stays behind them
+		}
+		require.Equal(t, want, order, action)
+		require.NoError(t, c.compensate(req, con.undo), action)
+		require.Equal(t, before, c.spec("web"), action)
+	}
+	d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	slices.Reverse(d.Spec.Template.Spec.Containers)
+	_, err = c.client.AppsV1().Deployments(c.namespace).Update(t.Context(), d, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	reversed := c.settled("web").Spec
+	back, con := c.request("rollback_deployment", map[string]any{"namespace": c.namespace, "deployment": "web", "stableFor": "1s"})
+	_, err = c.execute(back)
+	require.NoError(t, err)
+	require.Equal(t, before, c.spec("web"))
+	require.NoError(t, c.compensate(back, con.undo))
+	require.Equal(t, reversed, c.spec("web"))
 }

@@ -354,15 +354,18 @@ func (a *app) askCluster(d *desk, c *approvals, f *conductFlags) (approval.Appro
 	if namespace == "" {
 		namespace = restNamespace(f.kubeconfig)
 	}
-	channel, err := crd.New(config, crd.Options{Namespace: namespace})
+	tell := func(err error) {
+		d.aside(func() {
+			fmt.Fprintf(a.stderr, "cluster: %s (remedy approvals --manifests prints what it needs)\n", printableLines(err.Error()))
+		})
+	}
+	channel, err := crd.New(config, crd.Options{Namespace: namespace, Report: tell})
 	if err != nil {
 		return nil, err
 	}
 	d.follow = func(ctx context.Context) {
 		if err := channel.Run(ctx, d); ctx.Err() == nil {
-			d.aside(func() {
-				fmt.Fprintf(a.stderr, "cluster: %s (remedy approvals --manifests prints what it needs)\n", printableLines(err.Error()))
-			})
+			tell(err)
 		}
 	}
 	fmt.Fprintf(a.stderr, "approvals with kubectl get approvalrequests -n %s\n", namespace)

@@ -303,6 +303,7 @@ func TestAClientThatDoesNotReadItsStreamIsDropped(t *testing.T) {
 		s.channel.Observe(executor.Event{Seq: int64(i), Run: "r", Kind: executor.EventStepStarted, Step: "rec-004", Message: strings.Repeat("x", 2000)})
 	}
 	require.Less(t, time.Since(began), 5*time.Second)
+	require.LessOrEqual(t, web.Events(s.channel, "r"), 256)
 	page := s.as("ann").get(s.url + "/runs/r")
 	require.Contains(t, page.body, "older events are not kept here")
 	require.Less(t, len(page.body), 200<<10, "the events of one run have bounds")

@@ -76,9 +76,30 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
 }
 
-// says waits until a part of the page says something.
+// says waits until a part of the page says something, also when the page changes meanwhile.
 func says(selector, want string) chromedp.Action[chromedp.Void] {
-	return chromedp.Poll[chromedp.Void](fmt.Sprintf(`(document.querySelector(%q)?.innerText ?? "").includes(%q)`, selector, want), chromedp.WithPollingTimeout(20*time.Second))
+	return eventually(fmt.Sprintf(`(document.querySelector(%q)?.innerText ?? "").includes(%q)`, selector, want))
+}
+
+// eventually waits until something holds.
+func eventually(expression string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			holds, err := chromedp.Evaluate[bool](expression)(ctx, t)
+			if holds && err == nil {
+				return nil
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("it does not hold in time that %s: %v", expression, err)
+			}
+		}
+	})
 }
 
 // early runs a script in every page before the page's own.
@@ -136,7 +157,7 @@ func axeCore(t *testing.T) string {
 // keep writes a picture of the page into docs when REMEDY_DOCS is set.
 func keep(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
-	png := get(t, ctx, chromedp.FullScreenshot(100))
+	png := get(t, ctx, chromedp.CaptureScreenshot())
 	if os.Getenv("REMEDY_DOCS") != "" {
 		require.NoError(t, os.WriteFile(filepath.Join("docs", name+".png"), png, 0o644))
 	}

@@ -189,7 +189,7 @@ func answer(err error) notice {
 		return notice{Status: http.StatusConflict, Title: "This has been decided", Text: nothing, decided: true}
 	case errors.Is(err, approval.ErrDigest):
 		return notice{Status: http.StatusConflict, Title: "What you were shown has changed",
-			Text: "Your answer was not counted. " + sentence(strings.TrimPrefix(tail(err, approval.ErrDigest), ": ")) + " Look at what is asked now, and decide about that."}
+			Text: "Your answer was not counted." + changes(tail(err, approval.ErrDigest)) + " Look at what is asked now, and decide about that."}
 	case errors.Is(err, approval.ErrNotApprover):
 		return notice{Status: http.StatusForbidden, Title: "You may not decide this", Text: sentence(tail(err, approval.ErrNotApprover)) + " Ask somebody who may."}
 	case errors.Is(err, errUnknown):
@@ -203,6 +203,14 @@ func answer(err error) notice {
 	}
 	return notice{Status: http.StatusInternalServerError, Title: "It is not certain whether this counted",
 		Text: "Handing the answer in failed. Look below how the question stands before you try again: " + shown(err.Error())}
+}
+
+// changes says what has changed, when an executor says it.
+func changes(s string) string {
+	if s = strings.TrimSpace(shown(s)); s == "" {
+		return ""
+	}
+	return " What has changed: " + s + "."
 }
 
 // tail is what an error says behind the one that it wraps.

@@ -16,3 +16,17 @@ func LinkToken(c *Channel, link, name string, req *approval.Request) string {
 	_, token, _ := strings.Cut(link, "/link/")
 	return c.formToken(person{name: name, session: linkID(token)}, req.Run, req.Key, req.Digest)
 }
+
+// Kept is how many runs are remembered.
+func Kept(c *Channel) int {
+	c.shelf.mu.Lock()
+	defer c.shelf.mu.Unlock()
+	return len(c.shelf.runs)
+}
+
+// Events is how many events of a run are kept.
+func Events(c *Channel, run string) int {
+	c.shelf.mu.Lock()
+	defer c.shelf.mu.Unlock()
+	return len(c.shelf.runs[run].events)
+}

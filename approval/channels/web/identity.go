@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/remedykit/remedy/approval"
 )
 
 // A person is somebody whose identity is known.
@@ -134,8 +136,15 @@ func (l linked) identify(c *Channel, w http.ResponseWriter, r *http.Request) (pe
 	link, err := l.links.open(token, time.Now())
 	switch {
 	case errors.Is(err, errOldLink):
+		became := "The question's time is up as well, and no answer in time means no."
+		v := c.shelf.view(link.Run)
+		if e := v.entry(link.Key); e != nil {
+			if s := c.standing(e, time.Now()).now; s.State != approval.Open {
+				became = closing(s)
+			}
+		}
 		c.tell(w, r, problem{Status: http.StatusGone, Title: "This link has expired",
-			Text: "Nobody answered in time, which means no. If it is asked again, there is another message with another link."})
+			Text: became + " If it is asked again, there is another message with another link."})
 		return person{}, false
 	case err != nil:
 		c.tell(w, r, problem{Status: http.StatusForbidden, Title: "This link is not valid",

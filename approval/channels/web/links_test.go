@@ -183,6 +183,7 @@ func TestALinkIsNoLongerGoodThanItsQuestionWhateverTheClocksSay(t *testing.T) {
 		gone := s.ask(http.MethodGet, link, nil)
 		require.Equal(t, http.StatusGone, gone.Code)
 		require.Contains(t, gone.Body.String(), "This link has expired")
+		require.Contains(t, gone.Body.String(), "Nobody answered in time, which means no.")
 		require.Equal(t, executor.RunRejected, run.Snapshot().Status())
 	})
 }

@@ -35,23 +35,30 @@ func incident(t *testing.T) (*site, *executor.Run) {
 
 func TestThePagesLookAsTheyShould(t *testing.T) {
 	s, run := incident(t)
+	o := surely
+	o.ID, o.Incident = "deadlock-20250304", &approval.Incident{Title: "orders wait for one another in the database"}
+	s.startWith(oomkill(t), o)
 	ctx := chromium(t)
 	page := s.url + "/runs/" + run.ID()
 	do(t, ctx, signed(s, "ann", ""))
 	for _, look := range []struct {
-		name   string
-		width  int64
-		scheme string
-		url    string
+		name          string
+		width, height int64
+		scheme        string
+		url           string
 	}{
-		{"run-light", 1280, "light", page},
-		{"run-dark", 1280, "dark", page},
-		{"run-phone", 390, "light", page},
-		{"list-light", 1280, "light", s.url + "/"},
-		{"list-dark", 1280, "dark", s.url + "/"},
+		{"run-light", 1280, 2290, "light", page},
+		{"run-dark", 1280, 1100, "dark", page},
+		{"run-phone", 390, 3160, "light", page},
+		{"list-light", 1280, 420, "light", s.url + "/"},
+		{"list-phone", 390, 600, "dark", s.url + "/"},
 	} {
-		do(t, ctx, chromedp.EmulateViewport(look.width, 900), scheme(look.scheme), chromedp.Navigate(look.url))
+		do(t, ctx, chromedp.EmulateViewport(look.width, look.height), scheme(look.scheme), chromedp.Navigate(look.url))
 		require.True(t, get(t, ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth <= innerWidth`)), "%s scrolls sideways", look.name)
 		keep(t, ctx, look.name)
 	}
+	do(t, ctx, chromedp.EmulateViewport(1280, 900), scheme("light"), chromedp.Navigate(page))
+	require.Equal(t, 303, s.as("ann").decide(s, run.ID(), "approve", "go").status)
+	do(t, ctx, says("#title", "succeeded"))
+	keep(t, ctx, "run-closed")
 }

@@ -1,10 +1,10 @@
 package web_test
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -36,6 +36,7 @@ type provider struct {
 
 	mu     sync.Mutex // guards what follows
 	codes  map[string]url.Values
+	asked  int            // to sign somebody in
 	claims map[string]any // of the person who signs in
 	sign   func(claims string) string
 }
@@ -69,6 +70,7 @@ func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "bad request", http.StatusBadRequest)
 			return
 		}
+		p.asked++
 		code := rand.Text()
 		p.codes[code] = q
 		http.Redirect(w, r, q.Get("redirect_uri")+"?"+fields("code", code, "state", q.Get("state")).Encode(), http.StatusSeeOther)
@@ -148,6 +150,9 @@ func TestSigningInLeadsBackToTheQuestionAlsoFromAnotherSite(t *testing.T) {
 		require.Contains(t, get(t, ctx, chromedp.Text(chromedp.CSS(".who"))), "ann@example.com")
 		require.Empty(t, get(t, ctx, chromedp.Evaluate[string](`document.cookie`)), "no script sees a cookie")
 	}
+	p.mu.Lock()
+	require.Equal(t, 1, p.asked)
+	p.mu.Unlock()
 	require.EqualValues(t, http.StatusOK, submit(t, ctx, "button.approve"))
 	do(t, ctx, says("#decision", "Approved by ann@example.com"))
 	gate := ended(t, run).Step(3).Gate
@@ -193,22 +198,19 @@ func TestSessionsAreBoundAndEnd(t *testing.T) {
 func TestSignInsThatAreNotSoundAreRefused(t *testing.T) {
 	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	none := func(claims string) string {
+	none := func(_ *provider, claims string) string {
 		return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "."
 	}
 	hour := time.Now().Add(time.Hour).Unix()
 	for name, c := range map[string]struct {
 		claims map[string]any
-		sign   func(claims string) string
+		sign   func(p *provider, claims string) string
 		says   string
 	}{
-		"signed by a stranger": {sign: func(c string) string { return oidctest.SignIDToken(stranger, "one", "RS256", c) }, says: "not one for these pages"},
+		"signed by a stranger": {sign: func(_ *provider, c string) string { return oidctest.SignIDToken(stranger, "one", "RS256", c) }, says: "not one for these pages"},
 		"signed by nobody":     {sign: none, says: "not one for these pages"},
-		"signed with a public text": {sign: func(c string) string {
-			text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","kid":"one"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(c))
-			mac := hmac.New(sha256.New, []byte(clientSecret))
-			mac.Write([]byte(text))
-			return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+		"signed with the public key": {sign: func(p *provider, c string) string {
+			return oidctest.SignIDToken(x509.MarshalPKCS1PublicKey(&p.key.PublicKey), "one", "HS256", c)
 		}, says: "not one for these pages"},
 		"for somebody else":     {claims: map[string]any{"aud": "other"}, says: "not one for these pages"},
 		"from another issuer":   {claims: map[string]any{"iss": "https://evil.example"}, says: "not one for these pages"},
@@ -219,13 +221,13 @@ func TestSignInsThatAreNotSoundAreRefused(t *testing.T) {
 		"an unverified address": {claims: map[string]any{"email_verified": false}, says: "has not verified your e-mail address"},
 		"no address":            {claims: map[string]any{"email": ""}, says: "needs the claim email"},
 		"a name that hides":     {claims: map[string]any{"email": "an\u200bn@example.com"}, says: "needs the claim email"},
-		"no token":              {sign: func(string) string { return "" }, says: "not one for these pages"},
+		"no token":              {sign: func(*provider, string) string { return "" }, says: "not one for these pages"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(t)
 			maps.Copy(p.claims, c.claims)
 			if c.sign != nil {
-				p.sign = c.sign
+				p.sign = func(claims string) string { return c.sign(p, claims) }
 			}
 			s := signInSite(t, p, nil)
 			b := visitor(t)

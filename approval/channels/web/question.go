@@ -27,8 +27,8 @@ type question struct {
 	Escalated   bool
 
 	Open bool
-	// Closing says how it ended; Outcome is the state's name.
-	Closing, Outcome string
+	// Ended and Closing say how it ended, in a word and in a sentence; Outcome is the state's name.
+	Ended, Closing, Outcome string
 	// WhyNot says why this person may not say yes; CanReject tells whether they may say no.
 	WhyNot                string
 	CanApprove, CanReject bool
@@ -75,7 +75,10 @@ func (c *Channel) question(p person, e *entry, now time.Time) *question {
 		}
 	}
 	if !q.Open {
-		q.Closing = closing(s)
+		q.Ended, q.Closing = ending(s.State), closing(s)
+		if q.Takes = nil; len(s.Votes) < 2 {
+			q.Yes = nil // the sentence names who it was
+		}
 	} else {
 		d := approval.Decision{Verdict: approval.Approved, By: p.name, Groups: p.groups, Digest: e.req.Digest}
 		err := stands.tally.Check(d, now)
@@ -100,6 +103,19 @@ func (c *Channel) question(p person, e *entry, now time.Time) *question {
 	}
 	q.Stamp = fmt.Sprintf("%s %d %v %s %v %v", q.Outcome, len(s.Votes), s.Escalated, q.Digest, q.CanApprove, q.CanReject)
 	return q
+}
+
+// ending is the heading of what is closed.
+func ending(s approval.State) string {
+	switch s {
+	case approval.Granted:
+		return "Approved"
+	case approval.Denied:
+		return "Rejected"
+	case approval.Expired:
+		return "Nobody answered"
+	}
+	return "Withdrawn"
 }
 
 // standings are how a question stands, and what counts votes about it as long as it is open.
@@ -161,7 +177,7 @@ func closing(s approval.Standing) string {
 			for _, v := range s.Votes {
 				names = append(names, shown(v.By))
 			}
-			who = strings.Join(names, ", ")
+			who, why = strings.Join(names, ", "), ""
 		}
 		return "Approved by " + who + at + why + "."
 	case approval.Denied:

@@ -97,7 +97,7 @@ func (s *shelf) ask(req *approval.Request, now time.Time) {
 		r.entries = append(r.entries, e)
 	}
 	e.req = req
-	if e.standing.State == approval.Open { // news of its end may have been faster
+	if e.standing.State == approval.Open && r.ended.IsZero() { // news of its end may have been faster
 		s.open[req.Key] = e
 	}
 	r.changed()
@@ -116,9 +116,7 @@ func (s *shelf) update(req *approval.Request, to approval.Standing, now time.Tim
 	if e.standing.State != approval.Open && to.State == approval.Open {
 		return // an older piece of news that was late
 	}
-	if e.standing = to; to.State == approval.Open {
-		s.open[req.Key] = e
-	} else {
+	if e.standing = to; to.State != approval.Open {
 		if e.closed.IsZero() {
 			e.closed = now
 		}
@@ -161,6 +159,9 @@ func (s *shelf) observe(e executor.Event, now time.Time) {
 		r.status, r.ended = e.Status, time.Time{}
 	case executor.EventRunFinished:
 		r.status, r.ended = e.Status, now
+		for _, e := range r.entries { // nobody need wait for news of each
+			delete(s.open, e.req.Key)
+		}
 	}
 	r.changed()
 }
