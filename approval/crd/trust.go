@@ -76,18 +76,9 @@ func (c *Channel) asShipped(p *admissionv1.ValidatingAdmissionPolicySpec) bool {
 		return false
 	}
 	m := p.MatchConstraints
-	scoped := func(rules []admissionv1.NamedRuleWithOperations) (all []admissionv1.NamedRuleWithOperations) {
-		for _, r := range rules {
-			if r.Scope != nil && *r.Scope == admissionv1.AllScopes {
-				r.Scope = nil
-			}
-			all = append(all, r)
-		}
-		return all
-	}
 	everywhere := func(s *metav1.LabelSelector) bool {
 		return s == nil || len(s.MatchLabels) == 0 && len(s.MatchExpressions) == 0
 	}
 	return len(m.ExcludeResourceRules) == 0 && everywhere(m.NamespaceSelector) && everywhere(m.ObjectSelector) &&
-		equal(scoped(m.ResourceRules), scoped(c.policy.MatchConstraints.ResourceRules)) && equal(p.Variables, c.policy.Variables) && equal(p.Validations, c.policy.Validations)
+		equal(m.ResourceRules, c.policy.MatchConstraints.ResourceRules) && equal(p.Variables, c.policy.Variables) && equal(p.Validations, c.policy.Validations)
 }

@@ -31,6 +31,7 @@ func TestWhoeverMayDecidesInTheirOwnNameAndInNoOther(t *testing.T) {
 	o := p.asked()
 	subject, _, _ := unstructured.NestedString(o.Object, "spec", "subject")
 	require.Equal(t, "step 4, restart_pod", subject)
+	require.Equal(t, "open", p.status(o.GetName(), "state"))
 
 	err := p.vote("eve", o.GetName(), map[string]any{"eve": map[string]any{"verdict": "approved"}})
 	require.True(t, apierrors.IsForbidden(err), "who may only look: %v", err)
