@@ -157,6 +157,9 @@ func (r *Run) openLocked(i int32, asked, expiry time.Duration, f *finding) *ask 
 		a.req.Digest = stepDigest(r.plan, int(i))
 		if r.m.steps[i].flags&doubted != 0 {
 			a.req.Key += "/unknown"
+			if tries := r.m.steps[i].tries; tries > 1 { // another attempt is another question
+				a.req.Key += fmt.Sprintf("/%d", tries)
+			}
 			a.req.Digest = doubtDigest(a.req.Digest, r.m.steps[i].tries)
 			a.req.Gate.Required = true
 			a.req.Gate.Reasons = []string{doubtReason}

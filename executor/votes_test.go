@@ -422,6 +422,15 @@ func TestWhetherAStepRunsAgainIsForThePanelOfThePolicy(t *testing.T) {
 		elsewhere := newExecutor(t, executor.Config{Handlers: handle(expected), Journal: j})
 		require.ErrorIs(t, elsewhere.Decide(t.Context(), "r", "a", by("mallory", d.last())), approval.ErrNotApprover)
 		require.NoError(t, elsewhere.Decide(t.Context(), "r", "a", by("ann", d.last())))
+		for range 2 { // it runs again, and its second attempt ends as the first did
+			ctx, cancel := context.WithCancel(t.Context())
+			run, err := newExecutor(t, config).Start(ctx, p, executor.RunOptions{ID: "r"})
+			require.NoError(t, err)
+			time.Sleep(10 * time.Second)
+			cancel()
+			<-run.Done()
+		}
+		require.Equal(t, "r/a/unknown/2", d.last().Key, "another question has another key")
 	})
 }
 
