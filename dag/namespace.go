@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/internal/wording"
@@ -71,7 +72,7 @@ func (b *builder) restartsProtectedComponent(s *Step) bool {
 	return ns == "" || b.protects(ns)
 }
 
-// checkProtected refuses a mutating step in a protected namespace.
+// checkProtected refuses a mutating step in a protected namespace, or on a node of the control plane.
 func (b *builder) checkProtected(s *Step) {
 	if !s.Mutating() {
 		return
@@ -99,6 +100,34 @@ func (b *builder) checkProtected(s *Step) {
 	if !listed {
 		check("namespace") // of an action that takes any parameter
 	}
+	if t := s.task.Target; t.Kind == "Node" && namesControlPlane(t.Name) {
+		b.problem(s.index, schema.CodeInvalidParameter, b.nodePointer(s), "",
+			"node %s is of the control plane by its name: %s must not change it", wording.Quote(t.Name), s.spec.Name)
+	}
+}
+
+// namesControlPlane tells whether a node is of the control plane by its name, as installers choose it: a plan knows no more of a
+// node. Who carries the step out sees its labels.
+func namesControlPlane(node string) bool {
+	words := strings.FieldsFunc(node, func(r rune) bool { return r == '-' || r == '.' })
+	for i, word := range words {
+		words[i] = strings.TrimRight(word, "0123456789")
+		if words[i] == "master" || words[i] == "controlplane" || words[i] == "plane" && i > 0 && words[i-1] == "control" {
+			return true
+		}
+	}
+	return false
+}
+
+// nodePointer points at the node that a step names, be it a parameter or the object that it names apart from them.
+func (b *builder) nodePointer(s *Step) string {
+	for k := range s.spec.Parameters {
+		p := &s.spec.Parameters[k]
+		if _, ok := b.doc.Recommendations[s.index].Parameters[cmp.Or(s.spellings[p.Name], p.Name)]; ok && p.Kind == "Node" {
+			return b.parameterPointer(s, p.Name)
+		}
+	}
+	return b.doc.Pointer(s.index, "targetResource", "name")
 }
 
 // namespacePointer points at a namespace, be it a parameter, a part of one, or a part of the object that the step names

@@ -20,7 +20,8 @@ func Namespace(ns string) Option { return func(o *options) { o.namespace = ns } 
 // the registry does not have, is an error of the caller, not a problem of the document.
 func WithOverlay(v *schema.Overlay) Option { return func(o *options) { o.overlay = v } }
 
-// Protect adds namespaces that mutating actions must not touch, beside kube-system, kube-public and kube-node-lease.
+// Protect adds namespaces that mutating actions must not touch, beside kube-system, kube-public and kube-node-lease. Nodes that are
+// of the control plane by their names are always closed to them.
 func Protect(namespaces ...string) Option {
 	return func(o *options) { o.protected = append(o.protected, namespaces...) }
 }

@@ -86,6 +86,20 @@ func TestProtect_adds_namespaces(t *testing.T) {
 	require.ErrorContains(t, err, "namespace vault is protected")
 }
 
+func TestNodes_of_the_control_plane_are_not_changed(t *testing.T) {
+	for name, refused := range map[string]bool{"kind-control-plane": true, "kind-control-plane2": true, "master": true, "k8s-master-1.example.com": true, "controlplane01": true,
+		"worker-1": false, "plane-1": false, "mastermind-1": false, "control-room": false} {
+		_, err := dag.Load([]byte(`[{"id": "a", "action": "cordon_node", "parameters": {"node": "`+name+`"}}]`), actions.Canonical())
+		if !refused {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.EqualError(t, err, `1:62: error: invalid-parameter: node "`+name+`" is of the control plane by its name: cordon_node must not change it`)
+	}
+	_, err := dag.Load([]byte(`[{"id": "a", "action": "drain_node", "targetResource": {"kind": "Node", "name": "master-0"}}]`), actions.Canonical())
+	require.ErrorContains(t, err, `1:81: error: invalid-parameter: node "master-0" is of the control plane`)
+}
+
 func TestProtect_holds_for_actions_that_take_any_parameter(t *testing.T) {
 	reg := actions.Canonical()
 	require.NoError(t, reg.Add(actions.Spec{Name: "anything_goes", AnyParameters: true}))

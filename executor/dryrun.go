@@ -52,10 +52,10 @@ func (e *Executor) DryRun(ctx context.Context, plan *dag.Plan, o RunOptions) (*R
 	if plan == nil || plan.Len() == 0 {
 		return nil, errors.New("executor: the plan has no steps")
 	}
-	if o.ID != "" {
-		if err := checkID(o.ID); err != nil {
-			return nil, err
-		}
+	if o.ID == "" {
+		o.ID = newID() // what handlers write may have it
+	} else if err := checkID(o.ID); err != nil {
+		return nil, err
 	}
 	p, err := e.prepare(plan, o.Confidence)
 	if err != nil {

@@ -28,7 +28,11 @@ func (debug) want(req *actions.Request, live object) []field {
 	}
 	env, _ := req.Parameters.Get("env").(map[string]string)
 	for _, k := range slices.Sorted(maps.Keys(env)) {
-		fields = append(fields, field{container(name, "env", k), map[string]any{"name": k, "value": env[k]}})
+		variable := map[string]any{"name": k}
+		if env[k] != "" { // which the API server leaves out
+			variable["value"] = env[k]
+		}
+		fields = append(fields, field{container(name, "env", k), variable})
 	}
 	return fields
 }

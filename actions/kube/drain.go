@@ -104,7 +104,7 @@ func (h *drain) Execute(ctx context.Context, req *actions.Request) (*actions.Res
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	if _, err := h.cordon.write(ctx, req, live, before, want); err != nil {
+	if _, err := h.cordon.commit(ctx, req, live, before, want, nil); err != nil {
 		return nil, err
 	}
 	pods, version, err := h.leaving(ctx, req) // nothing comes any more

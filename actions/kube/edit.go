@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -155,6 +156,11 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 		return nil, err
 	}
 	want := e.verb.want(req, live)
+	if _, ok := e.kind.(defaulted); ok {
+		if want, err = e.asWritten(ctx, req, live, want); err != nil {
+			return nil, err
+		}
+	}
 	before := live.now(want)
 	changes := e.describe(before, want)
 	if len(changes) == 0 {
@@ -173,7 +179,7 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	}
 	owner := gitOwner(live)
 	check := func(now object) error { return e.check(ctx, req, now) }
-	if live, err = e.writeChecked(ctx, req, live, before, want, check); err != nil {
+	if live, err = e.commit(ctx, req, live, before, want, check); err != nil {
 		return nil, err
 	}
 	message, err := e.verb.settle(ctx, e.c, req, live)
@@ -184,6 +190,47 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 		message += "; " + owner + " may change it back"
 	}
 	return &actions.Result{Message: message}, nil
+}
+
+// Objects of a defaulted kind have more in their fields than was written: the API server fills in what was left out.
+type defaulted interface{ defaulted() }
+
+// asWritten are fields as the API server will have them.
+func (e *edit) asWritten(ctx context.Context, req *actions.Request, live object, want []field) (after []field, err error) {
+	o := e.c.patchOptions()
+	o.DryRun = []string{metav1.DryRunAll}
+	err = patiently(ctx, func() error {
+		written, err := e.kind.patch(ctx, e.c, req.Target, live, want, o)
+		if err == nil {
+			after = written.now(want)
+			return nil
+		}
+		if now, again := e.kind.get(ctx, e.c, req.Target); again == nil {
+			live = now
+		}
+		return e.explain(err, "patch", req)
+	})
+	return after, err
+}
+
+// A confirming verb looks once more when it has written: others may have written elsewhere at the same moment what it must not meet.
+type confirming interface {
+	confirm(ctx context.Context, c *Cluster, req *actions.Request) error
+}
+
+// commit is writeChecked that takes back at once what must not stay.
+func (e *edit) commit(ctx context.Context, req *actions.Request, live object, before, want []field, check func(object) error) (object, error) {
+	written, err := e.writeChecked(ctx, req, live, before, want, check)
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := e.verb.(confirming); ok {
+		if refused := patiently(ctx, func() error { return v.confirm(ctx, e.c, req) }); refused != nil {
+			_, err := e.write(ctx, req, written, want, before)
+			return nil, errors.Join(refused, err)
+		}
+	}
+	return written, nil
 }
 
 // DryRun has the API server check the patch, or works it out where an earlier step would have changed the object.
@@ -226,6 +273,9 @@ type lenient interface{ lenient() }
 
 // check refuses an object that must not be written, or would be changed back.
 func (e *edit) check(ctx context.Context, req *actions.Request, live object) error {
+	if live.at("metadata", "labels", controlPlane) != nil {
+		return actions.Permanent(fmt.Errorf("%s is a node of the control plane, which only people change", req.Target))
+	}
 	if err := e.verb.check(ctx, e.c, req, live); err != nil {
 		return err
 	}

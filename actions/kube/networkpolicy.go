@@ -34,6 +34,9 @@ func (networkPolicies) patch(ctx context.Context, c *Cluster, t schema.Target, l
 	return objectOf(p, err)
 }
 
+// defaulted: a port has a protocol, and a policy its types.
+func (networkPolicies) defaulted() {}
+
 // setRules replaces the given parts of a network policy.
 type setRules struct{}
 

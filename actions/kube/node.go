@@ -29,8 +29,9 @@ func (nodes) get(ctx context.Context, c *Cluster, t schema.Target) (object, erro
 func (nodes) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
 	list := slices.ContainsFunc(fields, func(f field) bool { return len(f.path) > 2 })
 	if list { // the API server knows the whole list only
+		order, _ := live.at(orderPath...).([]any)
 		after := object(merged(live, fields))
-		fields = []field{{taints, listOf(after.at(taints...))}}
+		fields = []field{{taints, listOf(order, after.at(taints...))}}
 	}
 	data, err := patchOf(live, fields)
 	if err != nil {
@@ -46,24 +47,32 @@ func nodeObject(n *corev1.Node, err error) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	byName := map[string]any{}
+	byName, order := map[string]any{}, []any{}
 	all, _ := o.at(taints...).([]any)
 	for _, t := range all {
 		m, _ := t.(map[string]any)
-		byName[fmt.Sprintf("%v:%v", m["key"], m["effect"])] = m
+		name := fmt.Sprintf("%v:%v", m["key"], m["effect"])
+		byName[name], order = m, append(order, name)
 	}
-	return with(o, taints, byName), nil
+	return with(with(o, taints, byName), orderPath, order), nil
 }
 
-// listOf are the values of a map, by name.
-func listOf(v any) any {
+// listOf are the values of a map in an order, those that it does not have last; nil for none.
+func listOf(order []any, v any) any {
 	m, _ := v.(map[string]any)
 	if len(m) == 0 {
 		return nil
 	}
 	list := []any{}
+	for _, name := range order {
+		if t, ok := m[name.(string)]; ok {
+			list = append(list, t)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		list = append(list, m[name])
+		if !slices.Contains(order, any(name)) {
+			list = append(list, m[name])
+		}
 	}
 	return list
 }
@@ -75,6 +84,9 @@ func objectOf(o runtime.Object, err error) (object, error) {
 	}
 	return runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 }
+
+// controlPlane is the label of the nodes that a control plane runs on, by kubeadm's convention.
+const controlPlane = "node-role.kubernetes.io/control-plane"
 
 var (
 	unschedulable = []string{"spec", "unschedulable"}
@@ -90,6 +102,16 @@ func (cordon) check(ctx context.Context, c *Cluster, req *actions.Request, live 
 	if live.at(unschedulable...) == true {
 		return nil
 	}
+	return c.mustHaveOther(ctx, req)
+}
+
+// confirm sees when somebody else took the last other node away at the same moment.
+func (cordon) confirm(ctx context.Context, c *Cluster, req *actions.Request) error {
+	return c.mustHaveOther(ctx, req)
+}
+
+// mustHaveOther refuses to take the last node away from new pods.
+func (c *Cluster) mustHaveOther(ctx context.Context, req *actions.Request) error {
 	all, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return explain(err, "list", "nodes", req.Target)

@@ -2,12 +2,14 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/schema"
@@ -107,19 +109,56 @@ func restartable(t schema.Target, live object) error {
 	if live.at("spec", "updateStrategy", "type") == "OnDelete" {
 		return actions.Permanent(fmt.Errorf("%s has the update strategy OnDelete, which restarts nothing: restart its pods one by one", t))
 	}
+	if n := live.count("spec", "updateStrategy", "rollingUpdate", "partition"); n > 0 && n >= live.count("spec", "replicas") {
+		return actions.Permanent(fmt.Errorf("%s is partitioned at %d, so none of its pods would be restarted: lower the partition first", t, n))
+	}
 	return nil
+}
+
+// oneAtATime refuses a workload that replaces more than one pod at a time.
+func oneAtATime(t schema.Target, live object) error {
+	strategy, size := "strategy", live.count("spec", "replicas")
+	switch t.Kind {
+	case "StatefulSet": // which makes no more than there are, and takes one away unless it is told otherwise
+		if down := scaled(live.at("spec", "updateStrategy", "rollingUpdate", "maxUnavailable"), size, false); down > 1 {
+			return actions.Permanent(fmt.Errorf("%s replaces %d pods at a time: set its maxUnavailable to 1, or leave the strategy out", t, down))
+		}
+		return nil
+	case "DaemonSet":
+		strategy, size = "updateStrategy", live.count("status", "desiredNumberScheduled")
+	}
+	surge, down := live.at("spec", strategy, "rollingUpdate", "maxSurge"), live.at("spec", strategy, "rollingUpdate", "maxUnavailable")
+	// As controllers round them; where both come to nothing one is taken away.
+	if more, fewer := scaled(surge, size, true), scaled(down, size, t.Kind == "DaemonSet"); more+fewer > 1 || live.at("spec", strategy, "type") == "Recreate" && size > 1 {
+		return actions.Permanent(fmt.Errorf("%s replaces more than one pod at a time (maxSurge %s, maxUnavailable %s of %d): set these to 1 and 0, or leave the strategy out",
+			t, show(surge), show(down), size))
+	}
+	return nil
+}
+
+// scaled is a number of pods, or a share of all of them.
+func scaled(v any, size int64, up bool) int {
+	data, err := json.Marshal(v)
+	if err != nil || v == nil {
+		return 0
+	}
+	var n intstr.IntOrString
+	if err := json.Unmarshal(data, &n); err != nil {
+		return 0
+	}
+	pods, err := intstr.GetScaledValueFromIntOrPercent(&n, int(size), up)
+	if err != nil {
+		return 0
+	}
+	return pods
 }
 
 func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live object) error {
 	if err := restartable(req.Target, live); err != nil {
 		return err
 	}
-	if req.Parameters.String("strategy") == "one-at-a-time" && req.Target.Kind == "Deployment" {
-		surge, down := live.at("spec", "strategy", "rollingUpdate", "maxSurge"), live.at("spec", "strategy", "rollingUpdate", "maxUnavailable")
-		if !(same(surge, 1) && same(down, 0) || same(surge, 0) && same(down, 1)) {
-			return actions.Permanent(fmt.Errorf("%s replaces more than one pod at a time (maxSurge %s, maxUnavailable %s): set these to 1 and 0, or leave the strategy out",
-				req.Target, show(surge), show(down)))
-		}
+	if req.Parameters.String("strategy") == "one-at-a-time" {
+		return oneAtATime(req.Target, live)
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ type rollout struct {
 	written object
 	// stableFor is how long it must stay complete.
 	stableFor time.Duration
+	// sized tells that only its size was written, which a paused one follows as well.
+	sized bool
 	// judge says why a pod lets the rollout fail; "" while it does not. Defaults to cannotRun.
 	judge func(*corev1.Pod) string
 }
@@ -116,6 +118,9 @@ func (c *Cluster) rolledOut(ctx context.Context, r rollout) (message string, err
 						return "", actions.Permanent(fmt.Errorf("%s does not roll out: %s", r.target, why))
 					}
 				}
+			}
+			if d, ok := workload.(*appsv1.Deployment); ok && d.Spec.Paused && !r.sized && !now.done {
+				return "", actions.Permanent(fmt.Errorf("%s is paused in the middle of its rollout (%s): resume it first", r.target, now.message))
 			}
 			last = now.message
 			switch {

@@ -84,5 +84,5 @@ func (scale) settle(ctx context.Context, c *Cluster, req *actions.Request, live 
 	if !req.Parameters.Bool("waitForReady") {
 		return "the size is set; its pods were not waited for", nil
 	}
-	return c.rolledOut(ctx, rollout{target: req.Target, written: live})
+	return c.rolledOut(ctx, rollout{target: req.Target, written: live, sized: true})
 }

@@ -33,7 +33,7 @@ func workloadObject(w runtime.Object, err error) (object, error) {
 	return with(withTemplate(o, byNames), orderPath, ordered(spec)), nil
 }
 
-// orderPath is where a workload has the order of what it has by name: that of containers is kubectl's to choose from, and
+// orderPath is where an object has the order of what it has by name: that of containers is kubectl's to choose from, and
 // variables can refer to those before them.
 var orderPath = []string{"order"}
 
