@@ -52,7 +52,8 @@ type Request struct {
 	// Run is the run's id, Attempt counts from 1.
 	Run     string
 	Attempt int
-	// Begun is what the attempt gave to Begin whose outcome a Prober is asked for; nil for everybody else.
+	// Begun is what an attempt before this one gave to Begin, whose effect was or may have been sent; nil when there is none. A
+	// Prober is asked what became of it.
 	Begun *Undo
 	// Conductor takes what the handler reports while it works. The executor sets it; nil in a handler's own tests.
 	Conductor Conductor
@@ -158,8 +159,14 @@ type Outcome uint8
 // The outcomes. The zero Outcome says nothing.
 const (
 	OutcomeUnknown Outcome = iota
+	// OutcomeHappened: the effect was sent, and what the step waits for is there.
 	OutcomeHappened
+	// OutcomeDidNotHappen: nothing was sent. The step begins from the start.
 	OutcomeDidNotHappen
+	// OutcomeUnfinished: the effect, or a part of it, was sent, and there is more to do or to wait for. Execute is called again with
+	// what was given to Begin in Request.Begun, and goes on: it sends nothing twice. What was given to Begin first stays what a
+	// rollback undoes.
+	OutcomeUnfinished
 )
 
 // A DryRunner can say what it would do without doing it.

@@ -262,3 +262,72 @@ func TestAProberSeesWhatItsAttemptHadBegun(t *testing.T) {
 	require.Equal(t, executor.RunSucceeded, report.Status())
 	require.Equal(t, []*actions.Undo{{Summary: "nothing", State: map[string]any{"uid": "u1"}}}, d.seen)
 }
+
+// A climber's effect takes a while to be done, and is sent once.
+type climber struct {
+	deleter
+	sent    int
+	resumed []*actions.Undo
+	fails   bool
+	undone  []*actions.Undo
+}
+
+func (c *climber) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	if req.Begun != nil {
+		c.resumed = append(c.resumed, req.Begun)
+		if err := req.Begin(ctx, nil); err != nil {
+			return nil, err
+		}
+		if c.fails {
+			return nil, actions.Permanent(errBroken)
+		}
+		return nil, nil
+	}
+	c.sent++
+	return nil, req.Begin(ctx, &actions.Undo{Summary: "down again", State: map[string]any{"from": "u1"}})
+}
+
+func (c *climber) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
+	_, err := c.deleter.Probe(ctx, req)
+	return actions.OutcomeUnfinished, err
+}
+
+func (c *climber) Compensate(_ context.Context, _ *actions.Request, undo *actions.Undo) error {
+	c.undone = append(c.undone, undo)
+	return nil
+}
+
+func TestWhatIsNotDoneYetGoesOnAndIsUndoneAsItBegan(t *testing.T) {
+	p, j := plan(t, "a fix(x) ~1s"), journal.NewMemory()
+	first := newExecutor(t, executor.Config{Handlers: actions.Handlers{"fix": &climber{}}, Journal: j})
+	_, err := first.Run(t.Context(), p, executor.RunOptions{ID: "r"})
+	require.NoError(t, err)
+	begun := []*actions.Undo{{Summary: "down again", State: map[string]any{"from": "u1"}}}
+	for fails, status := range map[bool]executor.RunStatus{false: executor.RunSucceeded, true: executor.RunRolledBack} {
+		c := &climber{fails: fails}
+		cut := prefix(t, upTo(t, j, "effectBegun", "a"))
+		second := newExecutor(t, executor.Config{Handlers: actions.Handlers{"fix": c}, Journal: cut})
+		report, err := second.Run(t.Context(), p, executor.RunOptions{ID: "r"})
+		require.NoError(t, err)
+		require.Equal(t, status, report.Status(), outcome(report))
+		require.Zero(t, c.sent, "it goes on, and is not sent again")
+		require.Equal(t, begun, c.seen)
+		require.Equal(t, begun, c.resumed)
+		if fails {
+			require.Equal(t, begun, c.undone, "although the second attempt had nothing to undo")
+		}
+
+		// Killed once more while it goes on, it still knows how it began.
+		records, err := cut.Read(t.Context(), "r")
+		require.NoError(t, err)
+		last := len(records) - 1
+		for records[last].Kind != "effectBegun" {
+			last--
+		}
+		third := &climber{fails: fails}
+		again := newExecutor(t, executor.Config{Handlers: actions.Handlers{"fix": third}, Journal: prefix(t, records[:last+1])})
+		_, err = again.Run(t.Context(), p, executor.RunOptions{ID: "r"})
+		require.NoError(t, err)
+		require.Equal(t, begun, third.resumed)
+	}
+}

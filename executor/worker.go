@@ -292,6 +292,9 @@ func (r *Run) attemptLocked(i int32, undoing bool) *attempt {
 	s := &r.m.steps[i]
 	a.run, a.step, a.start = r, i, r.m.now
 	a.req = actions.Request{Task: r.plan.Step(int(i)).Task(), Run: r.id, Attempt: int(s.tries), Conductor: a}
+	if s.flags&unsure != 0 && r.undos != nil {
+		a.req.Begun = r.undos[i]
+	}
 	if undoing {
 		c := a.care()
 		a.undoing, c.doubtful = true, r.m.rollback.steps[i].former == Unknown

@@ -74,6 +74,8 @@ func (debug) rights(t *actions.Task) []Right {
 	return slices.Concat(rolloutRights(t.Target), sealRights(t.Target.Namespace))
 }
 
+func (debug) waits(*actions.Request) bool { return true }
+
 func (debug) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	message, err := c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor")})
 	if err == nil && req.Parameters.Bool("autoRevert") {

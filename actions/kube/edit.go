@@ -152,6 +152,16 @@ func (e *edit) Execute(ctx context.Context, req *actions.Request) (*actions.Resu
 	if err != nil {
 		return nil, err
 	}
+	if written, err := e.written(ctx, req, live); err != nil || written {
+		if err == nil {
+			err = req.Begin(ctx, nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+		message, err := e.verb.settle(ctx, e.c, req, live)
+		return &actions.Result{Message: message}, err
+	}
 	if err := e.check(ctx, req, live); err != nil {
 		return nil, err
 	}
@@ -306,28 +316,50 @@ func (e *edit) undo(ctx context.Context, req *actions.Request, live object, befo
 	return u, err
 }
 
+// A waiting verb is done some time after its fields were written.
+type waiting interface {
+	waits(req *actions.Request) bool
+}
+
 // Probe tells whether the fields are as the step wanted them when it began, else as it wants them now.
 func (e *edit) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
 	live, err := e.read(ctx, req)
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	want := e.verb.want(req, live)
+	happened := live.has(e.verb.want(req, live))
 	if req.Begun != nil {
-		plain, err := e.c.unseal(ctx, req.Begun.State)
-		if err != nil {
+		if happened, err = e.written(ctx, req, live); err != nil {
 			return actions.OutcomeUnknown, err
 		}
-		uid, _, after, err := restore(plain)
-		if err != nil || uid != live.uid() {
-			return actions.OutcomeUnknown, err
-		}
-		want = after
 	}
-	if live.has(want) {
-		return actions.OutcomeHappened, nil
+	v, waits := e.verb.(waiting)
+	switch {
+	case !happened:
+		return actions.OutcomeDidNotHappen, nil
+	case waits && v.waits(req):
+		return actions.OutcomeUnfinished, nil
 	}
-	return actions.OutcomeDidNotHappen, nil
+	return actions.OutcomeHappened, nil
+}
+
+// written tells whether the object has what an attempt before this one began to write.
+func (e *edit) written(ctx context.Context, req *actions.Request, live object) (bool, error) {
+	if req.Begun == nil {
+		return false, nil
+	}
+	plain, err := e.c.unseal(ctx, req.Begun.State)
+	if err != nil {
+		return false, err
+	}
+	uid, _, after, err := restore(plain)
+	if err != nil {
+		return false, err
+	}
+	if uid != live.uid() {
+		return false, actions.Permanent(fmt.Errorf("%s was deleted and made again meanwhile", req.Target))
+	}
+	return live.has(after), nil
 }
 
 // A disturbing verb takes replicas away.

@@ -172,6 +172,8 @@ func (move) rights(t *actions.Task) []Right {
 	return slices.Concat(rolloutRights(t.Target), rightsTo("get", "", "nodes", "", t.Parameters.String("targetNode")), rightsTo("list", "", "pods", "", ""))
 }
 
+func (move) waits(*actions.Request) bool { return true }
+
 // settle waits for the rollout, and sees that the pods are where they belong.
 func (move) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	message, err := c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor")})

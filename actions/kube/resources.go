@@ -178,6 +178,8 @@ func (raise) rights(t *actions.Task) []Right {
 	return slices.Concat(rolloutRights(t.Target), rightsTo("list", "", "limitranges", t.Target.Namespace, ""), rightsTo("list", "", "resourcequotas", t.Target.Namespace, ""))
 }
 
+func (raise) waits(*actions.Request) bool { return true }
+
 func (raise) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	return c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor"), judge: outOfMemory})
 }

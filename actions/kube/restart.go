@@ -168,8 +168,12 @@ func (restart) lenient() {}
 
 func (restart) rights(t *actions.Task) []Right { return rolloutRights(t.Target) }
 
-func (restart) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
-	if req.Parameters.Given("waitForReady") && !req.Parameters.Bool("waitForReady") {
+func (restart) waits(req *actions.Request) bool {
+	return !req.Parameters.Given("waitForReady") || req.Parameters.Bool("waitForReady")
+}
+
+func (v restart) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
+	if !v.waits(req) {
 		return "the restart has begun; it was not waited for", nil
 	}
 	return c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor")})

@@ -109,8 +109,10 @@ func (goBack) rights(t *actions.Task) []Right {
 	return slices.Concat(rolloutRights(t.Target), rightsTo("list", "apps", "replicasets", t.Target.Namespace, ""), sealRights(t.Target.Namespace))
 }
 
-func (goBack) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
-	if !req.Parameters.Bool("waitForReady") {
+func (goBack) waits(req *actions.Request) bool { return req.Parameters.Bool("waitForReady") }
+
+func (v goBack) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
+	if !v.waits(req) {
 		return "the template is set; its pods were not waited for", nil
 	}
 	return c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor")})

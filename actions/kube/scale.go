@@ -80,8 +80,10 @@ func (scale) rights(t *actions.Task) []Right {
 	return append(rolloutRights(t.Target), rightsTo("list", "autoscaling", "horizontalpodautoscalers", t.Target.Namespace, "")...)
 }
 
-func (scale) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
-	if !req.Parameters.Bool("waitForReady") {
+func (scale) waits(req *actions.Request) bool { return req.Parameters.Bool("waitForReady") }
+
+func (v scale) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
+	if !v.waits(req) {
 		return "the size is set; its pods were not waited for", nil
 	}
 	return c.rolledOut(ctx, rollout{target: req.Target, written: live, sized: true})

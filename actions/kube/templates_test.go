@@ -44,7 +44,7 @@ func TestResourcesAreRaisedAndPutBack(t *testing.T) {
 	require.Equal(t, "2Gi", c.spec("web").Template.Spec.Containers[0].Resources.Limits.Memory().String())
 	require.Equal(t, "512Mi", c.spec("web").Template.Spec.Containers[0].Resources.Requests.Memory().String())
 	req.Begun = con.undo
-	require.Equal(t, actions.OutcomeHappened, c.probe(req))
+	require.Equal(t, actions.OutcomeUnfinished, c.probe(req))
 	require.NoError(t, c.compensate(req, con.undo))
 	require.Equal(t, before, c.spec("web"))
 
@@ -104,7 +104,7 @@ func TestADeploymentGoesBackToARevisionAndForwardAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(kept), "hunter2")
 	req.Begun = con.undo
-	require.Equal(t, actions.OutcomeHappened, c.probe(req), "although the previous revision is another one now")
+	require.Equal(t, actions.OutcomeUnfinished, c.probe(req), "although the previous revision is another one now")
 	require.NoError(t, c.compensate(req, con.undo))
 	require.Equal(t, second, c.spec("web").Template)
 
