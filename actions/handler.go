@@ -160,6 +160,8 @@ const (
 	OutcomeUnknown Outcome = iota
 	OutcomeHappened
 	OutcomeDidNotHappen
+	// OutcomePartly: some of it happened. Another attempt adds the rest, and an undo takes back what there is.
+	OutcomePartly
 )
 
 // A DryRunner can say what it would do without doing it.

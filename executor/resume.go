@@ -507,6 +507,8 @@ func (r *Run) probe(i int32) {
 		f = fact{kind: factEnded, step: i, at: now, status: Succeeded, reason: ReasonProbed, effect: mayHappened}
 	case err == nil && outcome == actions.OutcomeDidNotHappen:
 		f = fact{kind: factRetry, step: i, at: now, until: now}
+	case err == nil && outcome == actions.OutcomePartly:
+		f = fact{kind: factRetry, step: i, at: now, until: now, effect: mayHappened}
 	case r.m.stops(i) != ReasonNone:
 		f = fact{kind: factEnded, step: i, at: now, status: Unknown, reason: ReasonUnresolved, effect: mayHappened}
 	}
