@@ -24,6 +24,10 @@ func edited(text string, patch any) (string, error) {
 	if !ok || len(values) == 0 {
 		return "", actions.Permanent(errors.New("patch must be an object with the values to change"))
 	}
+	if n := strings.Count(text, "\r\n"); n > 0 && n == strings.Count(text, "\n") {
+		out, err := edited(strings.ReplaceAll(text, "\r\n", "\n"), patch)
+		return strings.ReplaceAll(out, "\n", "\r\n"), err
+	}
 	var documents []*yaml.Node
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	for {
@@ -84,9 +88,6 @@ func anew(text string, document *yaml.Node) (string, error) {
 	out := b.String()
 	if strings.HasPrefix(text, "---") && !strings.HasPrefix(out, "---") {
 		out = "---\n" + out
-	}
-	if strings.Contains(text, "\r\n") {
-		out = strings.ReplaceAll(strings.ReplaceAll(out, "\r\n", "\n"), "\n", "\r\n")
 	}
 	return out, nil
 }
@@ -253,7 +254,10 @@ func (s *splicer) replace(old, fresh *yaml.Node) {
 		}
 		before, okBefore := written(old)
 		after, okAfter := written(fresh)
-		if okBefore && okAfter && old.Anchor == "" && old.Alias == nil {
+		if old.Anchor != "" {
+			before, after = "&"+old.Anchor+" "+before, "&"+old.Anchor+" "+after
+		}
+		if okBefore && okAfter {
 			s.edits = append(s.edits, edit{old.Line, old.Column, before, after})
 		} else {
 			s.encode = true

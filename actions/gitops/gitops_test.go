@@ -84,6 +84,17 @@ type forge struct {
 	pulls []map[string]any
 	lose  bool // answers of what was opened get lost
 	fail  int  // a status to answer with
+	// refuse is a status to answer with when one is to be opened; deaf, it heeds no filter.
+	refuse int
+	deaf   bool
+}
+
+// add opens a pull request as somebody else.
+func (f *forge) add(head, base string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.pulls) + 1
+	f.pulls = append(f.pulls, map[string]any{"head": head, "base": base, "number": n, "state": "open", "html_url": fmt.Sprintf("https://github.com/shop/k8s-configs/pull/%d", n)})
 }
 
 func newForge(t *testing.T) *forge {
@@ -113,7 +124,7 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && r.URL.Path == pulls:
 		found := []map[string]any{}
 		for _, p := range f.pulls {
-			if "shop:"+p["head"].(string) == r.URL.Query().Get("head") {
+			if f.deaf || "shop:"+p["head"].(string) == r.URL.Query().Get("head") {
 				found = append(found, view(p))
 			}
 		}
@@ -128,6 +139,8 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			slices.Reverse(found)
 		}
 		_ = json.NewEncoder(w).Encode(found)
+	case r.Method == http.MethodPost && f.refuse != 0:
+		w.WriteHeader(f.refuse)
 	case r.Method == http.MethodPost && r.URL.Path == pulls:
 		var p map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&p)
