@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/remedykit/remedy/actions"
@@ -50,11 +48,17 @@ func (a *Alertmanager) Handlers() actions.Handlers {
 	return actions.Handlers{"correlate_alerts": correlate{a}, "silence_alerts": silence{a}}
 }
 
-// The bounds of what an Alertmanager may answer, of what is shown of an error, and of how long a dry run waits for one that
-// does not answer; a step waits until its time is up.
+// advice is what to do about a status.
+var advice = map[int]string{
+	http.StatusUnauthorized: "have Options.Client log in",
+	http.StatusForbidden:    "give its user the right to read alerts and to write silences",
+	http.StatusNotFound:     "set Options.URL to where an Alertmanager with the API v2 serves, with its path",
+}
+
+// The bounds of what an Alertmanager may answer, and of how long a dry run waits for one that does not answer; a step waits
+// until its time is up.
 const (
 	maxAnswer  = 32 << 20
-	maxShown   = 200
 	dryRunTime = 5 * time.Second
 )
 
@@ -85,7 +89,7 @@ func (a *Alertmanager) call(ctx context.Context, method, path string, query url.
 	case err != nil:
 		return actions.Transient(fmt.Errorf("alertmanager: %s %s: %w", method, path, err))
 	case resp.StatusCode >= 300:
-		return refused(method, path, resp, data)
+		return directclient.Refused("alertmanager: "+method+" "+path, resp, string(data), advice)
 	case len(data) > maxAnswer:
 		return actions.Permanent(fmt.Errorf("alertmanager: %s %s: the answer is longer than %d bytes", method, path, maxAnswer))
 	case into == nil:
@@ -95,20 +99,4 @@ func (a *Alertmanager) call(ctx context.Context, method, path string, query url.
 		return actions.Permanent(fmt.Errorf("alertmanager: %s %s: the answer is no JSON of the API v2: %w", method, path, err))
 	}
 	return nil
-}
-
-func refused(method, path string, resp *http.Response, body []byte) error {
-	text := strings.Join(strings.Fields(string(body)), " ")
-	if r := []rune(text); len(r) > maxShown {
-		text = string(r[:maxShown]) + "…"
-	}
-	if resp.StatusCode < 400 {
-		text = "a redirect is not followed: set the URL to where it leads"
-	}
-	err := fmt.Errorf("alertmanager: %s %s: %s: %s", method, path, resp.Status, text)
-	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < 500 {
-		return actions.Permanent(err)
-	}
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(max(0, seconds)) * time.Second, Err: err}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,13 +74,9 @@ func fire(t *testing.T, address string, ago time.Duration, labels map[string]str
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	name := labels["alertname"]
 	require.Eventually(t, func() bool {
-		resp, err := http.Get(address + "/api/v2/alerts?filter=" + url.QueryEscape("alertname="+fmt.Sprintf("%q", name)))
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		var all []any
-		return json.NewDecoder(resp.Body).Decode(&all) == nil && len(all) > 0
+		var all []struct{ Labels map[string]string }
+		get(t, address+"/api/v2/alerts", &all)
+		return slices.ContainsFunc(all, func(a struct{ Labels map[string]string }) bool { return a.Labels["alertname"] == name })
 	}, 10*time.Second, 10*time.Millisecond)
 }
 

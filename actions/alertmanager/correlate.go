@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,13 +22,18 @@ type alert struct {
 
 func (a alert) name() string { return a.Labels["alertname"] }
 
+// quoted is a value as matchers have it, which know no other escapes.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}
+
 // firing are the alerts with one of names, oldest first.
 func (a *Alertmanager) firing(ctx context.Context, names []string) ([]alert, error) {
 	var all []alert
 	for _, name := range names { // a matcher each: a pattern of all could be too long for an address
 		var some []alert
 		err := patience.Try(ctx, func() error {
-			return a.call(ctx, "GET", "alerts", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &some)
+			return a.call(ctx, "GET", "alerts", url.Values{"filter": {"alertname=" + quoted(name)}}, nil, &some)
 		})
 		if err != nil {
 			return nil, err
@@ -54,10 +58,16 @@ func (c correlate) DryRun(ctx context.Context, req *actions.Request) (*actions.P
 	return &actions.Preview{Verdict: actions.Verified, Change: []string{"nothing: it only looks"}}, nil
 }
 
-// Execute groups the alerts: those belong together that start within the window of the one before, or share a label that says
-// where they come from.
+// Execute groups the alerts: those belong together that start within the window of each other and share a label that says where
+// they come from. One without any such label belongs to what began next to it.
 func (c correlate) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	names, _ := req.Parameters.Get("alerts").([]string)
+	given, _ := req.Parameters.Get("alerts").([]string)
+	var names []string
+	for _, name := range given {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	all, err := c.a.firing(ctx, names)
 	if err != nil {
 		return nil, err
@@ -89,18 +99,60 @@ type cluster []alert
 
 // group puts alerts, oldest first, into clusters: largest first, then oldest.
 func group(all []alert, window time.Duration) []cluster {
+	of := make([]int, len(all)) // the first alert of each one's cluster, by way of others
+	first := func(i int) int {
+		for of[i] != i {
+			of[i] = of[of[i]]
+			i = of[i]
+		}
+		return i
+	}
+	join := func(i, j int) {
+		i, j = first(i), first(j)
+		of[max(i, j)] = min(i, j)
+	}
+	near := func(i, j int) bool { return all[j].StartsAt.Sub(all[i].StartsAt) <= window }
+	latest := map[[2]string]int{} // with a label
+	placed := make([]bool, len(all))
+	for i, a := range all {
+		of[i] = i
+		for k, v := range a.Labels {
+			if !tellsWhere(k) {
+				continue
+			}
+			placed[i] = true
+			if j, ok := latest[[2]string{k, v}]; ok && near(j, i) {
+				join(i, j)
+			}
+			latest[[2]string{k, v}] = i
+		}
+	}
+	for i := range all {
+		switch {
+		case placed[i]:
+		case i > 0 && near(i-1, i):
+			join(i, i-1)
+		case i+1 < len(all) && near(i, i+1):
+			join(i, i+1)
+		}
+	}
+	places := map[int]int{}
 	var clusters []cluster
 	for i, a := range all {
-		if i > 0 && a.StartsAt.Sub(all[i-1].StartsAt) <= window {
-			last := len(clusters) - 1
-			clusters[last] = append(clusters[last], a)
-			continue
+		at, ok := places[first(i)]
+		if !ok {
+			at = len(clusters)
+			places[first(i)] = at
+			clusters = append(clusters, nil)
 		}
-		clusters = append(clusters, cluster{a})
+		clusters[at] = append(clusters[at], a)
 	}
 	slices.SortStableFunc(clusters, func(x, y cluster) int { return cmp.Compare(len(y), len(x)) })
 	return clusters
 }
+
+// tellsWhere tells whether a label says where an alert comes from.
+func tellsWhere(label string) bool { return label != "alertname" && label != "severity" }
 
 // shared are the labels that all alerts of a cluster have.
 func (c cluster) shared() map[string]string {
@@ -146,7 +198,7 @@ func (c cluster) ranked() []candidate {
 // related tells whether two alerts share a label beyond those that all have.
 func related(a, b alert, common map[string]string) bool {
 	for k, v := range a.Labels {
-		if _, everybody := common[k]; !everybody && k != "alertname" && k != "severity" && b.Labels[k] == v {
+		if _, everybody := common[k]; !everybody && tellsWhere(k) && b.Labels[k] == v {
 			return true
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -55,25 +55,37 @@ func comment(req *actions.Request) string {
 	return strings.TrimSpace(string(reason) + " " + mark(req))
 }
 
-func alerts(req *actions.Request) ([]string, error) {
-	names, _ := req.Parameters.Get("alerts").([]string)
-	if len(names) == 0 || slices.ContainsFunc(names, func(s string) bool { return strings.TrimSpace(s) == "" }) {
-		return nil, actions.Permanent(errors.New("silence_alerts: an alert without a name would silence everything"))
+// alerts are the names of a step, each once.
+func alerts(req *actions.Request) (names []string, err error) {
+	all, _ := req.Parameters.Get("alerts").([]string)
+	for _, name := range all {
+		if strings.TrimSpace(name) == "" {
+			return nil, actions.Permanent(errors.New("silence_alerts: an alert without a name would silence everything"))
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, actions.Permanent(errors.New("silence_alerts: no alert is named, which would silence everything"))
 	}
 	return names, nil
 }
 
+// all are the silences that there are, those that have expired too. What somebody has made of one may match no filter any more.
+func (s silence) all(ctx context.Context) (all []silenced, err error) {
+	err = patience.Try(ctx, func() error { return s.a.call(ctx, "GET", "silences", nil, nil, &all) })
+	return all, err
+}
+
 // own are a step's silences by alert, those that have expired too.
 func (s silence) own(ctx context.Context, req *actions.Request, names []string) (map[string][]silenced, error) {
+	all, err := s.all(ctx)
+	if err != nil {
+		return nil, err
+	}
 	found := map[string][]silenced{}
 	for _, name := range names {
-		var all []silenced
-		err := patience.Try(ctx, func() error {
-			return s.a.call(ctx, "GET", "silences", url.Values{"filter": {"alertname=" + strconv.Quote(name)}}, nil, &all)
-		})
-		if err != nil {
-			return nil, err
-		}
 		for _, one := range all {
 			if strings.HasSuffix(one.Comment, mark(req)) && slices.Contains(one.Matchers, matching(name)) {
 				found[name] = append(found[name], one)
@@ -129,7 +141,11 @@ func (s silence) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 		}
 		ids[name] = one.ID
 	}
-	return &actions.Result{Message: fmt.Sprintf("%s silent until %s", strings.Join(names, ", "), until.Format(time.RFC3339)), Outputs: map[string]any{"silences": ids}}, nil
+	told := make([]string, len(names))
+	for i, name := range names {
+		told[i] = fmt.Sprintf("%s until %s", name, ends[name])
+	}
+	return &actions.Result{Message: "silent: " + strings.Join(told, ", "), Outputs: map[string]any{"silences": ids}}, nil
 }
 
 // make makes a silence. When an answer gets lost it looks whether there is one, and else tries again.
@@ -150,7 +166,8 @@ func (s silence) make(ctx context.Context, req *actions.Request, name string, fr
 		var answer struct {
 			ID string `json:"silenceID"`
 		}
-		made = silenced{Matchers: []matcher{matching(name)}, StartsAt: from, EndsAt: until, CreatedBy: s.a.createdBy, Comment: comment(req)}
+		// It begins at once, also where the clock is behind: the server takes no start in the past.
+		made = silenced{Matchers: []matcher{matching(name)}, StartsAt: from.Add(-time.Hour), EndsAt: until, CreatedBy: s.a.createdBy, Comment: comment(req)}
 		err := s.a.call(ctx, "POST", "silences", nil, made, &answer)
 		made.ID = answer.ID
 		return err
@@ -183,8 +200,7 @@ func (s silence) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 	return p, nil
 }
 
-// Probe tells whether all silences were made; one that has expired since was. When some were, the step can be carried out again:
-// it makes the others.
+// Probe tells whether all silences were made; one that has expired since was.
 func (s silence) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
 	names, err := alerts(req)
 	if err != nil {
@@ -196,11 +212,13 @@ func (s silence) Probe(ctx context.Context, req *actions.Request) (actions.Outco
 		return actions.OutcomeUnknown, err
 	case len(made) == len(names):
 		return actions.OutcomeHappened, nil
+	case len(made) > 0:
+		return actions.OutcomeUnfinished, nil
 	}
 	return actions.OutcomeDidNotHappen, nil
 }
 
-// Compensate expires the silences, unless somebody has given one another meaning or another end.
+// Compensate expires the silences, unless somebody has given one another meaning, another comment or another end.
 func (s silence) Compensate(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
 	if undo == nil {
 		return nil
@@ -209,30 +227,67 @@ func (s silence) Compensate(ctx context.Context, req *actions.Request, undo *act
 	if err != nil {
 		return err
 	}
-	made, err := s.own(ctx, req, names)
+	all, err := s.all(ctx)
 	if err != nil {
 		return err
 	}
-	ends, _ := undo.State["until"].(map[string]any)
 	var drifted []string
-	for _, name := range names {
-		for _, one := range made[name] {
-			if !one.active() { // by itself, or by somebody
-				continue
-			}
-			end, err := time.Parse(time.RFC3339, fmt.Sprint(ends[name]))
-			if len(one.Matchers) != 1 || one.CreatedBy != s.a.createdBy || err == nil && !end.Equal(one.EndsAt) {
-				drifted = append(drifted, one.ID)
-				continue
-			}
-			err = patience.Try(ctx, func() error { return s.a.call(ctx, "DELETE", "silence/"+url.PathEscape(one.ID), nil, nil, nil) })
+	for _, one := range all {
+		same, changed := s.compare(one, req, names, undo)
+		switch {
+		case changed:
+			drifted = append(drifted, one.ID)
+		case same:
+			err := patience.Try(ctx, func() error { return s.expire(ctx, one.ID) })
 			if err != nil {
 				return err
 			}
 		}
 	}
 	if drifted != nil {
-		return fmt.Errorf("silences %s: %w", strings.Join(drifted, ", "), actions.ErrDrift)
+		return fmt.Errorf("silences %s: %w: expire them by hand if nobody needs them", strings.Join(drifted, ", "), actions.ErrDrift)
 	}
 	return nil
+}
+
+// expire expires a silence. To do so twice is an error to an Alertmanager, so it looks whether an answer got lost, or whether
+// somebody else has done it.
+func (s silence) expire(ctx context.Context, id string) error {
+	err := s.a.call(ctx, "DELETE", "silence/"+url.PathEscape(id), nil, nil, nil)
+	if err == nil {
+		return nil
+	}
+	var all []silenced
+	if s.a.call(ctx, "GET", "silences", nil, nil, &all) == nil && !slices.ContainsFunc(all, func(o silenced) bool { return o.ID == id && o.active() }) {
+		return nil
+	}
+	return err
+}
+
+// marked is the comment of any step's silence.
+var marked = regexp.MustCompile(`\[remedy \S+\]$`)
+
+// compare tells whether a silence is as the step has made it, or is what somebody has made of that.
+func (s silence) compare(one silenced, req *actions.Request, names []string, undo *actions.Undo) (same, changed bool) {
+	if !one.active() { // by itself, or by somebody
+		return false, false
+	}
+	untouched := one.Status.State == "active" && one.CreatedBy == s.a.createdBy && len(one.Matchers) == 1
+	i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(one.Matchers, matching(name)) })
+	ends, _ := undo.State["until"].(map[string]any)
+	var end time.Time
+	var known bool
+	if i >= 0 {
+		var err error
+		end, err = time.Parse(time.RFC3339, fmt.Sprint(ends[names[i]]))
+		known = err == nil
+	}
+	switch {
+	case strings.HasSuffix(one.Comment, mark(req)):
+		same = untouched && i >= 0 && one.Comment == comment(req) && (!known || end.Equal(one.EndsAt))
+		return same, !same
+	case untouched && known && end.Equal(one.EndsAt) && !marked.MatchString(one.Comment): // its comment was replaced
+		return false, true
+	}
+	return false, false
 }

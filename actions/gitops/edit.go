@@ -2,6 +2,7 @@ package gitops
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,6 +23,10 @@ func edited(text string, patch any) (string, error) {
 	values, ok := patch.(map[string]any)
 	if !ok || len(values) == 0 {
 		return "", actions.Permanent(errors.New("patch must be an object with the values to change"))
+	}
+	if n := strings.Count(text, "\r\n"); n > 0 && n == strings.Count(text, "\n") {
+		out, err := edited(strings.ReplaceAll(text, "\r\n", "\n"), patch)
+		return strings.ReplaceAll(out, "\n", "\r\n"), err
 	}
 	var documents []*yaml.Node
 	decoder := yaml.NewDecoder(strings.NewReader(text))
@@ -51,19 +56,76 @@ func edited(text string, patch any) (string, error) {
 			return out, nil
 		}
 	}
-	var b bytes.Buffer
-	encoder := yaml.NewEncoder(&b)
-	encoder.SetIndent(2)
-	if err := errors.Join(encoder.Encode(documents[0]), encoder.Close()); err != nil {
-		return "", actions.Permanent(err)
+	out, err := anew(text, documents[0])
+	if err != nil {
+		return "", err
 	}
-	return b.String(), nil
+	var again yaml.Node
+	if !means(out, documents[0]) || yaml.Unmarshal([]byte(out), &again) != nil || !slices.Equal(comments(documents[0]), comments(&again)) {
+		return "", actions.Permanent(errors.New("the file cannot be written with the patch and keep its meaning and its comments: change it by hand"))
+	}
+	return out, nil
 }
 
 // means tells whether a text reads as a document.
 func means(text string, document *yaml.Node) bool {
 	var got, want any
 	return yaml.Unmarshal([]byte(text), &got) == nil && document.Decode(&want) == nil && reflect.DeepEqual(got, want)
+}
+
+// anew writes a document in the manner of a text.
+func anew(text string, document *yaml.Node) (string, error) {
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	indent, compact := manner(document.Content[0])
+	encoder.SetIndent(indent)
+	if compact {
+		encoder.CompactSeqIndent()
+	}
+	if err := errors.Join(encoder.Encode(document), encoder.Close()); err != nil {
+		return "", actions.Permanent(err)
+	}
+	out := b.String()
+	if strings.HasPrefix(text, "---") && !strings.HasPrefix(out, "---") {
+		out = "---\n" + out
+	}
+	return out, nil
+}
+
+// manner is how far a mapping is indented in another, and whether a list is not.
+func manner(n *yaml.Node) (indent int, compact bool) {
+	const usual = 2
+	for i := 1; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		key, value := n.Content[i-1], n.Content[i]
+		block := value.Style&yaml.FlowStyle == 0 && key.Line > 0 && value.Line > key.Line
+		if d := value.Column - key.Column; indent == 0 && block && value.Kind == yaml.MappingNode && d >= usual && d <= 8 {
+			indent = d
+		}
+		if block && value.Kind == yaml.SequenceNode && value.Column == key.Column {
+			compact = true
+		}
+		inner, innerCompact := manner(value)
+		if compact = compact || innerCompact; indent == 0 && inner != usual {
+			indent = inner
+		}
+	}
+	return cmp.Or(indent, usual), compact
+}
+
+// comments are the lines of comment of a document, in order of the alphabet: some may change their place.
+func comments(n *yaml.Node) (all []string) {
+	for _, text := range []string{n.HeadComment, n.LineComment, n.FootComment} {
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSpace(line); line != "" {
+				all = append(all, line)
+			}
+		}
+	}
+	for _, child := range n.Content {
+		all = append(all, comments(child)...)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // spot is where a name of a patch belongs.
@@ -117,6 +179,9 @@ type edit struct {
 func (s *splicer) set(n *yaml.Node, path []string, value any) error {
 	for _, key := range path[:len(path)-1] {
 		next := child(n, key)
+		if next != nil && next.Kind == yaml.AliasNode {
+			return elsewhere(key, next)
+		}
 		if next == nil {
 			if n.Kind != yaml.MappingNode {
 				return actions.Permanent(fmt.Errorf("the file has no %s", strings.Join(path, ".")))
@@ -130,6 +195,8 @@ func (s *splicer) set(n *yaml.Node, path []string, value any) error {
 	old := child(n, key)
 	nested, isMap := value.(map[string]any)
 	switch {
+	case isMap && old != nil && old.Kind == yaml.AliasNode:
+		return elsewhere(key, old)
 	case isMap && old != nil && old.Kind == yaml.MappingNode:
 		for _, k := range slices.Sorted(maps.Keys(nested)) {
 			if err := s.set(old, []string{k}, nested[k]); err != nil {
@@ -154,6 +221,11 @@ func (s *splicer) set(n *yaml.Node, path []string, value any) error {
 		s.replace(old, &fresh)
 	}
 	return nil
+}
+
+// elsewhere refuses what would change all that refers to an anchor, or nothing of what it has.
+func elsewhere(key string, alias *yaml.Node) error {
+	return actions.Permanent(fmt.Errorf("%s in the file is *%s: patch what is at &%[2]s, or change the file by hand", key, alias.Value))
 }
 
 func (s *splicer) add(n *yaml.Node, key string, value *yaml.Node) {
@@ -182,7 +254,10 @@ func (s *splicer) replace(old, fresh *yaml.Node) {
 		}
 		before, okBefore := written(old)
 		after, okAfter := written(fresh)
-		if okBefore && okAfter && old.Anchor == "" && old.Alias == nil {
+		if old.Anchor != "" {
+			before, after = "&"+old.Anchor+" "+before, "&"+old.Anchor+" "+after
+		}
+		if okBefore && okAfter {
 			s.edits = append(s.edits, edit{old.Line, old.Column, before, after})
 		} else {
 			s.encode = true
@@ -192,6 +267,7 @@ func (s *splicer) replace(old, fresh *yaml.Node) {
 	}
 	fresh.HeadComment, fresh.LineComment, fresh.FootComment = old.HeadComment, old.LineComment, old.FootComment
 	line, column := old.Line, old.Column
+	fresh.Anchor = old.Anchor // what refers to it follows
 	*old = *fresh
 	old.Line, old.Column = line, column
 }
@@ -227,6 +303,14 @@ func (s *splicer) apply() (string, bool) {
 		all[e.line-1] = line[:at] + e.after + line[at+len(e.before):]
 	}
 	return strings.Join(all, ""), true
+}
+
+// secret tells whether a file is a Secret.
+func secret(text string) bool {
+	var object struct {
+		Kind string `yaml:"kind"`
+	}
+	return yaml.Unmarshal([]byte(text), &object) != nil || object.Kind == "Secret"
 }
 
 // lines are what differs between two texts, a line each: what is only in the first with a minus, what is only in the second

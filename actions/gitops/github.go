@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +34,13 @@ type pull struct {
 	URL      string     `json:"html_url"`
 	State    string     `json:"state"`
 	MergedAt *time.Time `json:"merged_at"`
+	Head     struct {
+		Ref   string `json:"ref"`
+		Label string `json:"label"`
+	} `json:"head"`
+	Base struct {
+		Ref string `json:"ref"`
+	} `json:"base"`
 }
 
 func (p pull) request() PullRequest {
@@ -49,14 +58,35 @@ func (g GitHub) Open(ctx context.Context, head, base, title, text string) (PullR
 	return p.request(), err
 }
 
-// Find finds the newest pull request of a branch.
-func (g GitHub) Find(ctx context.Context, head string) (PullRequest, bool, error) {
+// Find finds the pull requests from a branch, oldest first.
+func (g GitHub) Find(ctx context.Context, head string) ([]PullRequest, error) {
+	return g.list(ctx, url.Values{"head": {g.Owner + ":" + head}, "state": {"all"}}, func(p pull) bool {
+		return p.Head.Ref == head && strings.EqualFold(p.Head.Label, g.Owner+":"+head)
+	})
+}
+
+// Into finds the open pull requests into a branch.
+func (g GitHub) Into(ctx context.Context, base string) ([]PullRequest, error) {
+	return g.list(ctx, url.Values{"base": {base}, "state": {"open"}}, func(p pull) bool { return p.Base.Ref == base })
+}
+
+// list lists pull requests, oldest first. Not everything that speaks this API heeds what is asked for, and what is found gets
+// closed: it is looked at again.
+func (g GitHub) list(ctx context.Context, query url.Values, meant func(pull) bool) (found []PullRequest, err error) {
+	query.Set("sort", "created")
+	query.Set("direction", "asc")
+	query.Set("per_page", "100")
 	var all []pull
-	err := g.call(ctx, http.MethodGet, "", url.Values{"head": {g.Owner + ":" + head}, "state": {"all"}, "per_page": {"1"}}, nil, &all)
-	if err != nil || len(all) == 0 {
-		return PullRequest{}, false, err
+	if err := g.call(ctx, http.MethodGet, "", query, nil, &all); err != nil {
+		return nil, err
 	}
-	return all[0].request(), true, nil
+	slices.SortStableFunc(all, func(a, b pull) int { return cmp.Compare(a.Number, b.Number) })
+	for _, p := range all {
+		if meant(p) {
+			found = append(found, p.request())
+		}
+	}
+	return found, nil
 }
 
 // Close closes a pull request.
@@ -69,7 +99,7 @@ const maxAnswer = 4 << 20
 func (g GitHub) call(ctx context.Context, method, path string, query url.Values, body, into any) error {
 	u, err := url.Parse(cmp.Or(g.URL, "https://api.github.com"))
 	if err != nil {
-		return actions.Permanent(fmt.Errorf("gitops: GitHub.URL: %w", err))
+		return actions.Permanent(errors.New("gitops: GitHub.URL is none"))
 	}
 	u = u.JoinPath("repos", g.Owner, g.Name, "pulls"+path)
 	u.RawQuery = query.Encode()
@@ -101,18 +131,48 @@ func (g GitHub) call(ctx context.Context, method, path string, query url.Values,
 		if into == nil {
 			return nil
 		}
-		return actions.Permanent(json.Unmarshal(data, into))
+		if err := json.Unmarshal(data, into); err != nil {
+			return actions.Permanent(fmt.Errorf("gitops: GitHub: %s %s: the answer is no JSON of its API: set URL to that: %w", method, u.Path, err))
+		}
+		return nil
 	}
-	var said struct{ Message string }
-	_ = json.Unmarshal(data, &said)
+	return g.refused(method+" "+u.Path, resp, data)
+}
+
+// hints is what to do about a status.
+var hints = map[int]string{
+	http.StatusUnauthorized: "give it a Token that is valid",
+	http.StatusForbidden:    "give the Token the right to read and write pull requests",
+	http.StatusNotFound:     "look whether Owner, Name and URL are right, and whether the Token may see the repository",
+}
+
+func (g GitHub) refused(what string, resp *http.Response, body []byte) error {
+	var said struct {
+		Message string
+		Errors  []struct{ Message string }
+	}
+	_ = json.Unmarshal(body, &said)
+	text := said.Message
+	for _, one := range said.Errors {
+		if one.Message != "" {
+			text += ": " + one.Message
+		}
+	}
 	if resp.StatusCode < 400 { // its repository has got another name: a change would be sent on as a question
-		said.Message = "the repository has moved: set Owner and Name, or URL, to where it is"
+		return actions.Permanent(fmt.Errorf("gitops: GitHub: %s: %s: the repository has moved: set Owner and Name, or URL, to where it is", what, resp.Status))
 	}
-	err = fmt.Errorf("gitops: GitHub: %s %s: %s %.200s", method, u.Path, resp.Status, said.Message)
-	limited := resp.StatusCode == http.StatusForbidden && (resp.Header.Get("X-RateLimit-Remaining") == "0" || resp.Header.Get("Retry-After") != "")
-	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 || limited {
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(max(0, seconds)) * time.Second, Err: err}
+	err := directclient.Refused("gitops: GitHub: "+what, resp, text, hints)
+	limited := (resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusTooManyRequests) &&
+		(resp.Header.Get("X-RateLimit-Remaining") == "0" || resp.Header.Get("Retry-After") != "")
+	switch {
+	case limited:
+		wait := directclient.RetryAfter(resp.Header)
+		if reset, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil && wait == 0 {
+			wait = max(0, time.Until(time.Unix(reset, 0)))
+		}
+		return &actions.HandlerError{Transient: true, RetryAfter: wait, Err: fmt.Errorf("gitops: GitHub: %s: %s: too much was asked for: %s", what, resp.Status, directclient.Line(text))}
+	case resp.StatusCode == http.StatusUnprocessableEntity && strings.Contains(text, "pull request already exists"): // the answer got lost, and the list lags behind
+		return actions.Transient(err)
 	}
-	return actions.Permanent(err)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path"
 	"regexp"
@@ -21,9 +22,11 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 	"github.com/remedykit/remedy/internal/patience"
 )
 
@@ -50,8 +53,10 @@ type PullRequest struct {
 type Forge interface {
 	// Open opens a pull request. text is plain: it must not be read as markup.
 	Open(ctx context.Context, head, base, title, text string) (PullRequest, error)
-	// Find finds the newest pull request of a branch; ok is false when there is none.
-	Find(ctx context.Context, head string) (p PullRequest, ok bool, err error)
+	// Find finds the pull requests from a branch, oldest first: those that are closed too.
+	Find(ctx context.Context, head string) ([]PullRequest, error)
+	// Into finds the open pull requests into a branch.
+	Into(ctx context.Context, base string) ([]PullRequest, error)
 	// Close closes one.
 	Close(ctx context.Context, number int) error
 }
@@ -288,7 +293,7 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	return r, nil
 }
 
-// commit commits the change here. The same step makes the same commit.
+// commit commits the change here.
 func (h handler) commit(req *actions.Request, c *change) (plumbing.Hash, error) {
 	err := c.tree.Checkout(&git.CheckoutOptions{Branch: plumbing.NewBranchReferenceName(c.branch), Create: true})
 	if err != nil {
@@ -328,17 +333,30 @@ func (c *change) push(ctx context.Context, tip plumbing.Hash) error {
 	return explain(ctx, "push", err)
 }
 
+// maxText is how much of a description a pull request has, in characters.
+const maxText = 8000
+
 // open opens the pull request, or finds it: the answer to an attempt before may have got lost.
 func (h handler) open(ctx context.Context, req *actions.Request, c *change) (pr PullRequest, err error) {
 	forge := c.repository.Forge
 	err = patience.Try(ctx, func() error {
-		found, ok, err := forge.Find(ctx, c.branch)
-		if err != nil || ok {
-			pr = found
+		all, err := forge.Find(ctx, c.branch)
+		if err != nil {
 			return err
 		}
-		text := fmt.Sprintf("Step %s of run %s.\n\n%s", req.Step, req.Run, req.Description)
-		pr, err = forge.Open(ctx, c.branch, c.base.Short(), title(c), text)
+		for _, found := range all {
+			if pr = found; pr.Open || pr.Merged {
+				return nil
+			}
+		}
+		if len(all) > 0 {
+			return actions.Permanent(fmt.Errorf("pull request %s of branch %s was closed: reopen it if the change is still wanted", pr.URL, c.branch))
+		}
+		description := []rune(req.Description)
+		if len(description) > maxText {
+			description = append(description[:maxText], '…')
+		}
+		pr, err = forge.Open(ctx, c.branch, c.base.Short(), title(c), fmt.Sprintf("Step %s of run %s.\n\n%s", req.Step, req.Run, string(description)))
 		return err
 	})
 	return pr, err
@@ -347,10 +365,22 @@ func (h handler) open(ctx context.Context, req *actions.Request, c *change) (pr 
 // DryRun says which lines would change. It pushes nothing.
 func (h handler) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
 	c, err := h.prepare(ctx, req)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.before == c.after && c.tip.IsZero():
+		return &actions.Preview{Change: []string{"nothing: " + c.path + " has the values already"}}, nil
 	}
-	return &actions.Preview{Change: append([]string{c.path + " on branch " + c.branch}, lines(c.before, c.after)...)}, nil
+	p := &actions.Preview{Change: []string{c.path + " on branch " + c.branch}}
+	if secret(c.before) || secret(c.after) {
+		p.Change = append(p.Change, fmt.Sprintf("%d lines, which are not shown: it is a Secret", len(lines(c.before, c.after))))
+	} else {
+		p.Change = append(p.Change, lines(c.before, c.after)...)
+	}
+	if req.Parameters.Bool("createPR") {
+		p.Change = append(p.Change, "a pull request into "+c.base.Short())
+	}
+	return p, nil
 }
 
 // Probe tells whether the branch is there, and its pull request. What is missing, another attempt adds.
@@ -359,24 +389,36 @@ func (h handler) Probe(ctx context.Context, req *actions.Request) (outcome actio
 		return actions.OutcomeDidNotHappen, nil
 	}
 	err = patience.Try(ctx, func() error {
-		outcome = actions.OutcomeDidNotHappen
-		at, err := h.place(ctx, req)
-		if err != nil || at.tip.IsZero() {
-			return err
-		}
-		if req.Parameters.Bool("createPR") && at.repository.Forge != nil {
-			_, ok, err := at.repository.Forge.Find(ctx, at.branch)
-			if err != nil || !ok {
-				return err
-			}
-		}
-		outcome = actions.OutcomeHappened
-		return nil
+		outcome, err = h.probe(ctx, req)
+		return err
 	})
+	return outcome, err
+}
+
+func (h handler) probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
+	at, err := h.place(ctx, req)
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	return outcome, nil
+	commit, _ := req.Begun.State["commit"].(string)
+	if forge := at.repository.Forge; forge != nil && req.Parameters.Bool("createPR") {
+		all, err := forge.Find(ctx, at.branch)
+		switch {
+		case err != nil:
+			return actions.OutcomeUnknown, err
+		case slices.ContainsFunc(all, func(pr PullRequest) bool { return pr.Open || pr.Merged || !at.tip.IsZero() }):
+			return actions.OutcomeHappened, nil
+		case at.tip.String() == commit:
+			return actions.OutcomeUnfinished, nil
+		}
+	}
+	switch {
+	case at.tip.IsZero():
+		return actions.OutcomeDidNotHappen, nil
+	case at.tip.String() != commit:
+		return actions.OutcomeUnknown, actions.Permanent(fmt.Errorf("branch %s is there, but its last commit is not the one that this step was about to push", at.branch))
+	}
+	return actions.OutcomeHappened, nil
 }
 
 // Compensate closes the pull request and deletes the branch, unless somebody has gone on with them.
@@ -396,16 +438,8 @@ func (h handler) takeBack(ctx context.Context, req *actions.Request, undo *actio
 		return fmt.Errorf("somebody has pushed to %s: %w", at.branch, actions.ErrDrift)
 	}
 	if forge := at.repository.Forge; forge != nil {
-		pr, ok, err := forge.Find(ctx, at.branch)
-		switch {
-		case err != nil:
+		if err := withdraw(ctx, forge, req, at.branch); err != nil {
 			return err
-		case ok && pr.Merged:
-			return fmt.Errorf("pull request %s is merged: revert it there: %w", pr.URL, actions.ErrDrift)
-		case ok && pr.Open:
-			if err := forge.Close(ctx, pr.Number); err != nil {
-				return err
-			}
 		}
 	}
 	if at.tip.IsZero() {
@@ -420,22 +454,81 @@ func (h handler) takeBack(ctx context.Context, req *actions.Request, undo *actio
 	return explain(ctx, "delete the branch", err)
 }
 
+// withdraw closes the step's pull request, unless it is merged or others need the branch.
+func withdraw(ctx context.Context, forge Forge, req *actions.Request, branch string) error {
+	others, err := forge.Find(ctx, branch)
+	if err != nil {
+		return err
+	}
+	for _, pr := range others {
+		if pr.Merged {
+			return fmt.Errorf("pull request %s is merged: revert it there: %w", pr.URL, actions.ErrDrift)
+		}
+	}
+	var own PullRequest
+	if len(others) > 0 && req.Parameters.Bool("createPR") { // nobody could open one before the step did
+		own, others = others[0], others[1:]
+	}
+	into, err := forge.Into(ctx, branch)
+	if err != nil {
+		return err
+	}
+	for _, pr := range append(others, into...) {
+		if pr.Open {
+			return fmt.Errorf("pull request %s needs branch %s: %w: close and delete them by hand", pr.URL, branch, actions.ErrDrift)
+		}
+	}
+	if !own.Open {
+		return nil
+	}
+	return forge.Close(ctx, own.Number)
+}
+
 var userinfo = regexp.MustCompile(`//[^/\s]*@`)
 
-// explain classes an error of git, and takes credentials out of it.
+// advice is what to do about what a git server says for good.
+var advice = map[error]string{
+	transport.ErrAuthenticationRequired: "have Repository.Auth log in",
+	transport.ErrAuthorizationFailed:    "give its account the right to read and to push branches",
+	transport.ErrRepositoryNotFound:     "set Repository.URL to where it is; many servers say so too when an account may not see it",
+	transport.ErrEmptyRemoteRepository:  "it needs a first commit",
+	transport.ErrInvalidAuthMethod:      "Repository.Auth is of another protocol than Repository.URL",
+	plumbing.ErrReferenceNotFound:       "name another baseBranch",
+	git.ErrDeleteRefNotSupported:        "delete the branch by hand",
+}
+
+// final are parts of what is said for good where there is no error to know it by.
+var final = []string{"hook declined", "command error on", "non-fast-forward", "unsupported scheme", "unable to authenticate", "no supported methods remain", "knownhosts: key", "ssh: host key"}
+
+// explain classes an error of git, says what to do, and takes credentials out of it.
 func explain(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	_, noRef := errors.AsType[git.NoMatchingRefSpecError](err)
-	err = fmt.Errorf("gitops: %s: %s", what, userinfo.ReplaceAllString(err.Error(), "//"))
-	if noRef {
-		return actions.Permanent(err)
+	who := "gitops: " + what
+	if e, ok := errors.AsType[*plumbing.UnexpectedError](err); ok { // it does not unwrap
+		err = e.Err
 	}
-	for _, final := range []error{transport.ErrAuthenticationRequired, transport.ErrAuthorizationFailed, transport.ErrRepositoryNotFound, transport.ErrEmptyRemoteRepository, plumbing.ErrReferenceNotFound} {
-		if strings.Contains(err.Error(), final.Error()) {
-			return actions.Permanent(err)
+	if e, ok := errors.AsType[*plumbing.PermanentError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*githttp.Err](err); ok {
+		return directclient.Refused(who, e.Response, e.Reason, nil)
+	}
+	if _, ok := errors.AsType[*url.Error](err); ok || directclient.Untrusted(err) {
+		return directclient.Failed(who, err)
+	}
+	said := directclient.Line(userinfo.ReplaceAllString(err.Error(), "//"))
+	for known, todo := range advice {
+		if errors.Is(err, known) || strings.Contains(said, known.Error()) {
+			return actions.Permanent(fmt.Errorf("%s: %s: %s", who, said, todo))
 		}
 	}
-	return actions.Transient(err)
+	if _, noRef := errors.AsType[git.NoMatchingRefSpecError](err); noRef {
+		return actions.Permanent(fmt.Errorf("%s: %s: name another baseBranch", who, said))
+	}
+	if slices.ContainsFunc(final, func(part string) bool { return strings.Contains(said, part) }) {
+		return actions.Permanent(fmt.Errorf("%s: %s", who, said))
+	}
+	return actions.Transient(fmt.Errorf("%s: %s", who, said))
 }

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +84,17 @@ type forge struct {
 	pulls []map[string]any
 	lose  bool // answers of what was opened get lost
 	fail  int  // a status to answer with
+	// refuse is a status to answer with when one is to be opened; deaf, it heeds no filter.
+	refuse int
+	deaf   bool
+}
+
+// add opens a pull request as somebody else.
+func (f *forge) add(head, base string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.pulls) + 1
+	f.pulls = append(f.pulls, map[string]any{"head": head, "base": base, "number": n, "state": "open", "html_url": fmt.Sprintf("https://github.com/shop/k8s-configs/pull/%d", n)})
 }
 
 func newForge(t *testing.T) *forge {
@@ -110,11 +124,23 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && r.URL.Path == pulls:
 		found := []map[string]any{}
 		for _, p := range f.pulls {
-			if "shop:"+p["head"].(string) == r.URL.Query().Get("head") {
-				found = append(found, p)
+			if f.deaf || "shop:"+p["head"].(string) == r.URL.Query().Get("head") {
+				found = append(found, view(p))
 			}
 		}
+		if base := r.URL.Query().Get("base"); base != "" {
+			for _, p := range f.pulls {
+				if p["base"] == base && p["state"] == "open" {
+					found = append(found, view(p))
+				}
+			}
+		}
+		if r.URL.Query().Get("direction") != "asc" {
+			slices.Reverse(found)
+		}
 		_ = json.NewEncoder(w).Encode(found)
+	case r.Method == http.MethodPost && f.refuse != 0:
+		w.WriteHeader(f.refuse)
 	case r.Method == http.MethodPost && r.URL.Path == pulls:
 		var p map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&p)
@@ -124,16 +150,29 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 		w.WriteHeader(http.StatusCreated)
-		_ = json.NewEncoder(w).Encode(p)
+		_ = json.NewEncoder(w).Encode(view(p))
 	case r.Method == http.MethodPatch && strings.HasPrefix(r.URL.Path, pulls+"/"):
 		var change map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&change)
-		p := f.pulls[0]
+		n, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, pulls+"/"))
+		if err != nil || n < 1 || n > len(f.pulls) {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		p := f.pulls[n-1]
 		p["state"] = change["state"]
-		_ = json.NewEncoder(w).Encode(p)
+		_ = json.NewEncoder(w).Encode(view(p))
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
+}
+
+// view is a pull request as GitHub shows it.
+func view(p map[string]any) map[string]any {
+	shown := maps.Clone(p)
+	shown["head"] = map[string]any{"ref": p["head"], "label": "shop:" + p["head"].(string)}
+	shown["base"] = map[string]any{"ref": p["base"]}
+	return shown
 }
 
 func handlerOf(t *testing.T, url string, f *forge) actions.ActionHandler {
@@ -178,7 +217,7 @@ func TestAManifestIsChangedOnABranchAndProposed(t *testing.T) {
 			p, err := h.(actions.DryRunner).DryRun(t.Context(), req)
 			require.NoError(t, err)
 			require.Equal(t, []string{"production/config.yaml on branch remedy/" + name + "/rec-009",
-				`-     DATABASE_POOL_SIZE: "100"   # raised twice already`, `+     DATABASE_POOL_SIZE: "200"   # raised twice already`}, p.Change)
+				`-     DATABASE_POOL_SIZE: "100"   # raised twice already`, `+     DATABASE_POOL_SIZE: "200"   # raised twice already`, "a pull request into main"}, p.Change)
 			require.Empty(t, f.pulls)
 			prober := h.(actions.Prober)
 			r, err := h.Execute(t.Context(), req)
@@ -406,7 +445,7 @@ func TestOnlyWhatIsPatchedChanges(t *testing.T) {
 	p, err := h.(actions.DryRunner).DryRun(t.Context(), req)
 	require.NoError(t, err)
 	require.Equal(t, []string{"deployment.yaml on branch remedy/r/rec-009", "-   replicas: 5 # by hand", "-         resources: {limits: {memory: 2Gi}}",
-		"+   replicas: 8 # by hand", "+         resources: {limits: {memory: 3Gi}}"}, p.Change)
+		"+   replicas: 8 # by hand", "+         resources: {limits: {memory: 3Gi}}", "a pull request into main"}, p.Change)
 	wide, _ := request("wide.yaml", map[string]any{"spec.n": 2, "spec.m": 12})
 	p, err = h.(actions.DryRunner).DryRun(t.Context(), wide)
 	require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/directclient"
 	"github.com/remedykit/remedy/internal/kubefault"
 	"github.com/remedykit/remedy/internal/patience"
 	"github.com/remedykit/remedy/schema"
@@ -28,6 +29,8 @@ func explain(err error, verb, resource string, t schema.Target) error {
 		return actions.Permanent(fmt.Errorf("the runner may not %s %s %s: give its account that right: %w", verb, resource, where, err))
 	case apierrors.IsUnauthorized(err):
 		return actions.Permanent(fmt.Errorf("the API server does not know the runner: check its credentials: %w", err))
+	case directclient.Untrusted(err):
+		return actions.Permanent(fmt.Errorf("the API server's certificate is not trusted: give the runner's kubeconfig the authority that issued it: %w", err))
 	case kubefault.Passes(err):
 		wait, _ := apierrors.SuggestsClientDelay(err)
 		return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(wait) * time.Second, Err: fmt.Errorf("%s %s: %w", verb, t, err)}

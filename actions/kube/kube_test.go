@@ -422,7 +422,7 @@ func TestTaintsAreSetAndRemovedOneByOne(t *testing.T) {
 	require.Equal(t, []string{"team:PreferNoSchedule"}, have())
 	require.Equal(t, actions.OutcomeHappened, c.probe(off))
 	require.NoError(t, c.compensate(off, third.undo))
-	require.Equal(t, []string{"gpu=yes:NoSchedule", "team:PreferNoSchedule"}, have(), "what others set stays")
+	require.Equal(t, []string{"team:PreferNoSchedule", "gpu=yes:NoSchedule"}, have(), "what others set stays, where it is")
 }
 
 func TestAWorkloadIsRestartedOnceForAStep(t *testing.T) {
