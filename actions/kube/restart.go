@@ -127,7 +127,7 @@ func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 // lenient: the marks of a restart are nobody's.
 func (restart) lenient() {}
 
-func (restart) rights(t *actions.Task) []Right { return rolloutRights(t.Target) }
+func (restart) rights(t *actions.Task) []Right { return rolloutRights(t) }
 
 func (restart) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	if req.Parameters.Given("waitForReady") && !req.Parameters.Bool("waitForReady") {

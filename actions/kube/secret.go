@@ -187,5 +187,5 @@ func (r *rotate) Footprint(_ context.Context, req *actions.Request) ([]actions.T
 }
 
 func (r *rotate) rights(t *actions.Task) []Right {
-	return slices.Concat(rightsTo("get patch", "", "secrets", t.Target.Namespace, t.Target.Name), allRights(t.Target.Namespace), sealRights(t.Target.Namespace))
+	return slices.Concat(rightsTo("get patch", "", "secrets", t.Target.Namespace, t.Target.Name), allRights(t.Target.Namespace), r.c.sealRights(t.Target.Namespace))
 }
