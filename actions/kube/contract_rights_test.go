@@ -539,6 +539,9 @@ func roles() map[string][]scenario {
 		"health_check, of a pod's forwarded port":  {forwarded(healthy(map[string]any{"deployment": "web", "endpoint": "/"}, ""))},
 		"verify_recovery":                          {healthy(map[string]any{"services": []any{"web"}, "stableFor": "1s"}, "")},
 		"verify_recovery, of a forwarded port":     {forwarded(healthy(map[string]any{"services": []any{"web"}, "stableFor": "1s", "healthEndpoint": "/"}, ""))},
+		"scale_deployment, beside the runner":      {beside(set("scale_deployment")), beside(onCrashing(map[string]any{"replicas": 2}))},
+		"rotate_secrets, beside the runner":        {died(beside(read("rotate_secrets", `"envFrom":[{"secretRef":{"name":"db"}}]`)))},
+		"restart_network, beside the runner":       {beside(component("web")), beside(component("db")), beside(component("agent")), beside(brokenComponent())},
 		"restart_network":                          {component("web"), component("db"), component("agent"), brokenComponent()},
 		"reset_service_mesh":                       {mesh(), aging(mesh())[1], brokenMesh()},
 	}
@@ -722,6 +725,15 @@ func snapshot() scenario {
 			return err
 		})
 	}}
+}
+
+// beside has the runner run in the same namespace.
+func beside(s scenario) scenario {
+	s.site = func(c *cluster, _ *rest.Config, o *kube.Options) {
+		c.ready("runner")
+		o.Self = kube.Self{Namespace: c.namespace, Pod: c.podsOf("runner")[0].Name}
+	}
+	return s
 }
 
 // commanded gathers diagnostics with a command of the site.

@@ -21,7 +21,7 @@ import (
 func Rights(tasks ...*actions.Task) []Right { return new(Cluster).Rights(tasks...) }
 
 // Rights are those that tasks need with the options of the cluster: a Store of sealed values spares that to Secrets, a command
-// that gathers diagnostics needs that to run it.
+// that gathers diagnostics needs that to run it, and a runner beside what it acts on those to find itself.
 func (c *Cluster) Rights(tasks ...*actions.Task) []Right {
 	handlers := c.handlers()
 	registry := actions.Canonical()
@@ -31,8 +31,9 @@ func (c *Cluster) Rights(tasks ...*actions.Task) []Right {
 		if h == nil {
 			continue
 		}
-		all = append(all, h.rights(t)...)
-		if spec := registry.Lookup(t.Action); spec.Mutating() && kinds[t.Target.Kind] != "" && !t.Parameters.Bool("dryRun") {
+		spec := registry.Lookup(t.Action)
+		all = append(all, (&guarded{h, c, spec}).rights(t)...)
+		if spec.Mutating() && kinds[t.Target.Kind] != "" && !t.Parameters.Bool("dryRun") {
 			all = append(all, Right{"create", "events.k8s.io", "events", eventNamespace(t.Target), ""})
 		}
 	}
