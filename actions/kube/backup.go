@@ -29,7 +29,7 @@ func (h *backup) BeginsItself() bool { return true }
 func (h *backup) rights(t *actions.Task) []Right {
 	if t.Target.Kind == "PersistentVolumeClaim" {
 		ns := t.Target.Namespace
-		return slices.Concat(rightsTo("get", "", "persistentvolumeclaims", ns, t.Target.Name), rightsTo("create get list watch", snapshots.Group, snapshots.Resource, ns, ""))
+		return slices.Concat(rightsTo("get", "", "persistentvolumeclaims", ns, t.Target.Name), rightsTo("create get watch", snapshots.Group, snapshots.Resource, ns, ""))
 	}
 	return placeRights(t)
 }
@@ -138,6 +138,9 @@ func (c *Cluster) keep(ctx context.Context, req *actions.Request, name string, c
 func (h *backup) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
 	if req.Target.Kind == "PersistentVolumeClaim" {
 		o := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: h.c.fieldManager}
+		if err := h.claimed(ctx, req); err != nil {
+			return nil, err
+		}
 		if _, err := h.make(ctx, req, o); err != nil {
 			return nil, err
 		}
@@ -179,12 +182,18 @@ func snapshotName(req *actions.Request) string {
 	return "remedy-" + hex.EncodeToString(sum[:10])
 }
 
+// claimed is nil when the claim that is copied is there.
+func (h *backup) claimed(ctx context.Context, req *actions.Request) error {
+	t := req.Target
+	return patiently(ctx, func() error {
+		_, err := h.c.client.CoreV1().PersistentVolumeClaims(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		return explain(err, "get", "persistentvolumeclaims", t)
+	})
+}
+
 // make makes the snapshot, or finds the one that an attempt before made.
 func (h *backup) make(ctx context.Context, req *actions.Request, o metav1.CreateOptions) (*unstructured.Unstructured, error) {
 	t := req.Target
-	if _, err := h.c.client.CoreV1().PersistentVolumeClaims(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{}); err != nil {
-		return nil, explain(err, "get", "persistentvolumeclaims", t)
-	}
 	all := h.c.dynamic.Resource(snapshots).Namespace(t.Namespace)
 	s, err := all.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": snapshots.GroupVersion().String(), "kind": "VolumeSnapshot",
@@ -203,6 +212,9 @@ func (h *backup) make(ctx context.Context, req *actions.Request, o metav1.Create
 
 // snapshot takes a VolumeSnapshot and waits until it can be used.
 func (h *backup) snapshot(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	if err := h.claimed(ctx, req); err != nil {
+		return nil, err
+	}
 	if err := req.Begin(ctx, &actions.Undo{Summary: "nothing: a snapshot harms nobody", State: map[string]any{}}); err != nil {
 		return nil, err
 	}

@@ -56,8 +56,10 @@ func (setKeys) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 }
 
 func (setKeys) rights(t *actions.Task) []Right {
-	return slices.Concat(allRights(t.Target.Namespace), sealRights(t.Target.Namespace))
+	return allRights(t.Target.Namespace)
 }
+
+func (setKeys) seals() {}
 
 // settle says who reads the config map: it changes nothing for pods that have read it already.
 func (setKeys) settle(ctx context.Context, c *Cluster, req *actions.Request, _ object) (string, error) {

@@ -71,10 +71,12 @@ func (v debug) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 }
 
 func (debug) rights(t *actions.Task) []Right {
-	return slices.Concat(rolloutRights(t.Target), sealRights(t.Target.Namespace))
+	return rolloutRights(t)
 }
 
 func (debug) waits(*actions.Request) bool { return true }
+
+func (debug) seals() {}
 
 func (debug) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	message, err := c.rolledOut(ctx, rollout{target: req.Target, written: live, stableFor: req.Parameters.Duration("stableFor")})

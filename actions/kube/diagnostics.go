@@ -35,28 +35,33 @@ const (
 type diagnostics struct{ c *Cluster }
 
 func (h *diagnostics) rights(t *actions.Task) []Right {
-	all := lookingRights(t)
-	for _, ns := range namespaces(t) {
-		all = append(all, rightsTo("list", "metrics.k8s.io", "pods", ns, "")...)
-		if h.execs(t) {
-			all = append(all, rightsTo("create get", "", "pods/exec", ns, "")...)
+	kind := t.Parameters.String("type")
+	if kind == "heap_dump" {
+		return placeRights(t)
+	}
+	all := podRights(t)
+	if t.Parameters.Bool("includeLogs") {
+		all = append(all, inPods(t, "get", "pods/log")...)
+	}
+	if t.Parameters.Bool("includeEvents") {
+		all = append(all, eventRights(t)...)
+	}
+	if t.Parameters.Bool("includeMetrics") {
+		for _, ns := range namespaces(t) {
+			all = append(all, rightsTo("list", "metrics.k8s.io", "pods", ns, "")...)
 		}
+	}
+	if _, own := h.c.commands["collect_diagnostics."+kind]; own {
+		all = append(all, inPods(t, "create get", "pods/exec")...)
 	}
 	return all
 }
 
-// execs tells whether a command has to run.
-func (h *diagnostics) execs(t *actions.Task) bool {
-	kind := t.Parameters.String("type")
-	_, own := h.c.commands["collect_diagnostics."+kind]
-	return kind == "heap_dump" || own
-}
-
-// lookingRights are the rights to look at objects, events and logs.
-func lookingRights(t *actions.Task) []Right {
+// eventRights are the rights to read the events of a step's namespaces.
+func eventRights(t *actions.Task) []Right {
 	var all []Right
 	for _, ns := range namespaces(t) {
-		all = slices.Concat(all, lookRights(ns), rightsTo("get", "", "pods/log", ns, ""), rightsTo("list", "events.k8s.io", "events", ns, ""))
+		all = append(all, rightsTo("list", "events.k8s.io", "events", ns, "")...)
 	}
 	return all
 }
@@ -333,7 +338,9 @@ func (c *Cluster) logs(ctx context.Context, p *corev1.Pod, container string, sin
 // auditLogs gathers events and logs in the order in which they happened.
 type auditLogs struct{ c *Cluster }
 
-func (h *auditLogs) rights(t *actions.Task) []Right { return lookingRights(t) }
+func (h *auditLogs) rights(t *actions.Task) []Right {
+	return slices.Concat(podRights(t), inPods(t, "get", "pods/log"), eventRights(t))
+}
 
 // An entry is a line of an audit.
 type entry struct {

@@ -507,6 +507,9 @@ func (e *edit) rights(t *actions.Task) []Right {
 	if more, ok := e.verb.(interface{ rights(t *actions.Task) []Right }); ok {
 		all = append(all, more.rights(t)...)
 	}
+	if _, ok := e.verb.(interface{ seals() }); ok { // what it replaces may be secret
+		all = append(all, e.c.sealRights(t.Target.Namespace)...)
+	}
 	return all
 }
 

@@ -245,14 +245,38 @@ func (c *Cluster) database(ctx context.Context, req *actions.Request) (schema.Ta
 
 // placeRights are the rights to find a step's pods and to run commands there.
 func placeRights(t *actions.Task) []Right {
+	return append(podRights(t), inPods(t, "create get", "pods/exec")...)
+}
+
+// podRights are the rights to find the pods that a step is about.
+func podRights(t *actions.Task) []Right {
 	var all []Right
 	for _, ns := range namespaces(t) {
-		all = slices.Concat(all, lookRights(ns), rightsTo("create get", "", "pods/exec", ns, ""))
+		if t.Target.Kind == "Pod" {
+			all = append(all, rightsTo("get", "", "pods", ns, t.Target.Name)...)
+			continue
+		}
+		all = append(all, rightsTo("list", "", "pods", ns, "")...)
+		switch t.Target.Kind {
+		case "Deployment", "StatefulSet", "DaemonSet":
+			_, resource := workloads{}.name(t.Target)
+			all = append(all, rightsTo("get", "apps", resource, ns, t.Target.Name)...)
+		case "Database": // any may be it
+			all = slices.Concat(all, workloadRights("get list", ns), rightsTo("get", "", "pods", ns, t.Target.Name))
+		}
 	}
 	return all
 }
 
-func lookRights(ns string) []Right {
-	return slices.Concat(rightsTo("get list", "", "pods", ns, ""), rightsTo("get list", "apps", "deployments", ns, ""),
-		rightsTo("get list", "apps", "statefulsets", ns, ""), rightsTo("get list", "apps", "daemonsets", ns, ""))
+// inPods are the rights to do something in the pods that a step is about.
+func inPods(t *actions.Task, verbs, resource string) []Right {
+	name := ""
+	if t.Target.Kind == "Pod" {
+		name = t.Target.Name
+	}
+	var all []Right
+	for _, ns := range namespaces(t) {
+		all = append(all, rightsTo(verbs, "", resource, ns, name)...)
+	}
+	return all
 }

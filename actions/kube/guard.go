@@ -58,9 +58,6 @@ func (g *guarded) Execute(ctx context.Context, req *actions.Request) (*actions.R
 
 // DryRun looks at the rights, and then at what the action would do.
 func (g *guarded) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	if err := g.spare(ctx, req.Task); err != nil {
-		return nil, err
-	}
 	missing, err := g.c.Missing(ctx, g.rights(req.Task))
 	if err != nil {
 		return nil, err
@@ -71,6 +68,9 @@ func (g *guarded) DryRun(ctx context.Context, req *actions.Request) (*actions.Pr
 			lines[i] = r.String()
 		}
 		return nil, actions.Permanent(fmt.Errorf("the runner lacks rights: %s: remedy rbac prints the role that the plan needs", strings.Join(lines, ", ")))
+	}
+	if err := g.spare(ctx, req.Task); err != nil {
+		return nil, err
 	}
 	if dry, ok := g.handler.(actions.DryRunner); ok {
 		p, err := dry.DryRun(ctx, req)
@@ -161,9 +161,7 @@ func (c *Cluster) spare(ctx context.Context, t schema.Target) error {
 	if c.self.Pod == "" || t.Namespace != c.self.Namespace {
 		return nil
 	}
-	switch t.Kind {
-	case "Pod", "Deployment", "StatefulSet", "DaemonSet":
-	default:
+	if !runs(t.Kind) {
 		return nil
 	}
 	own, err := c.ownWorkload(ctx)
@@ -174,6 +172,32 @@ func (c *Cluster) spare(ctx context.Context, t schema.Target) error {
 		return actions.Permanent(fmt.Errorf("%s is the runner itself: leave it to a person", t))
 	}
 	return nil
+}
+
+// rights are those of the handler, and to find out which workload is the runner's own.
+func (g *guarded) rights(t *actions.Task) []Right {
+	all := g.handler.rights(t)
+	if g.spec.Mutating() && runs(t.Target.Kind) {
+		all = append(all, g.c.selfRights(t.Target.Namespace)...)
+	}
+	return all
+}
+
+// runs tells whether objects of a kind may be the runner.
+func runs(kind string) bool {
+	switch kind {
+	case "Pod", "Deployment", "StatefulSet", "DaemonSet":
+		return true
+	}
+	return false
+}
+
+// selfRights are the rights to find out which workload of a namespace is the runner's own; none where it does not run.
+func (c *Cluster) selfRights(namespace string) []Right {
+	if c.self.Pod == "" || namespace != c.self.Namespace {
+		return nil
+	}
+	return append(rightsTo("get", "", "pods", namespace, c.self.Pod), rightsTo("get", "apps", "replicasets", namespace, "")...)
 }
 
 // ownWorkload is what the runner's pod belongs to; the pod itself when it belongs to nothing.

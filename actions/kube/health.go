@@ -30,9 +30,18 @@ type Asker interface {
 type healthCheck struct{ c *Cluster }
 
 func (h healthCheck) rights(t *actions.Task) []Right {
+	return h.c.healthRights(t, t.Parameters.Given("endpoint") || t.Parameters.Given("expectedStatus"))
+}
+
+// healthRights are the rights to look at the health of what a step is about, and to ask its services when it asks.
+func (c *Cluster) healthRights(t *actions.Task, asks bool) []Right {
+	names, _ := t.Parameters.Get("services").([]string)
+	if t.Target.Kind == "Service" {
+		names = []string{t.Target.Name}
+	}
+	where := namespaces(t)
 	var all []Right
-	for _, ns := range namespaces(t) {
-		all = slices.Concat(all, rightsTo("get list", "", "services", ns, ""), rightsTo("list", "", "pods", ns, ""), rightsTo("list", "discovery.k8s.io", "endpointslices", ns, ""))
+	for _, ns := range where {
 		switch t.Target.Kind {
 		case "Deployment", "StatefulSet", "DaemonSet":
 			_, resource := workloads{}.name(t.Target)
@@ -40,25 +49,40 @@ func (h healthCheck) rights(t *actions.Task) []Right {
 		case "Pod":
 			all = append(all, rightsTo("get", "", "pods", ns, t.Target.Name)...)
 		}
-		if t.Parameters.Given("endpoint") || t.Parameters.Given("expectedStatus") {
-			all = append(all, h.c.askRights(ns)...)
+		if asks && names == nil { // the service is looked for
+			all = slices.Concat(all, rightsTo("list", "", "services", ns, ""), c.askRights(ns, ""))
+		}
+		if !asks && names != nil {
+			all = append(all, rightsTo("list", "discovery.k8s.io", "endpointslices", ns, "")...)
+		}
+		for _, name := range names {
+			if !asks || len(where) > 1 { // to see where it is
+				all = append(all, rightsTo("get", "", "services", ns, name)...)
+			}
+			if asks {
+				all = append(all, c.askRights(ns, name)...)
+			}
 		}
 	}
 	return all
 }
 
-// askRights are the rights to ask the services of a namespace: those of the API server's proxy, unless another way is set up.
-func (c *Cluster) askRights(ns string) []Right {
+// askRights are the rights to ask a service of a namespace, any when name is "": those of the API server's proxy, unless another
+// way is set up.
+func (c *Cluster) askRights(ns, name string) []Right {
+	verb, resource := "get", "services/proxy"
 	if a, ok := c.asker.(interface {
 		Rights() (verb, resource string)
 	}); ok {
-		verb, resource := a.Rights()
-		return rightsTo(verb, "", resource, ns, "")
-	}
-	if c.asker != nil {
+		verb, resource = a.Rights()
+	} else if c.asker != nil {
 		return nil
 	}
-	return rightsTo("get", "", "services/proxy", ns, "")
+	all := append(rightsTo("get", "", "services", ns, name), rightsTo(verb, "", resource, ns, "")...)
+	if whole(resource) == "pods" { // one that is behind the service is looked for
+		all = append(all, rightsTo("list", "", "pods", ns, "")...)
+	}
+	return all
 }
 
 // errUnwell says that something was looked at, and is not healthy. It may become so.
@@ -288,13 +312,7 @@ func (c *Cluster) answers(ctx context.Context, t schema.Target, endpoint string,
 type verifyRecovery struct{ c *Cluster }
 
 func (v verifyRecovery) rights(t *actions.Task) []Right {
-	all := healthCheck(v).rights(t)
-	if t.Parameters.Given("healthEndpoint") {
-		for _, ns := range namespaces(t) {
-			all = append(all, v.c.askRights(ns)...)
-		}
-	}
-	return all
+	return v.c.healthRights(t, t.Parameters.Given("healthEndpoint"))
 }
 
 // every is how often services are looked at: an endpoint cannot be watched.

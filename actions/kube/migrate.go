@@ -169,7 +169,7 @@ func requested(spec *corev1.PodSpec, name corev1.ResourceName) quantity.Quantity
 }
 
 func (move) rights(t *actions.Task) []Right {
-	return slices.Concat(rolloutRights(t.Target), rightsTo("get", "", "nodes", "", t.Parameters.String("targetNode")), rightsTo("list", "", "pods", "", ""))
+	return slices.Concat(rolloutRights(t), rightsTo("get", "", "nodes", "", t.Parameters.String("targetNode")), rightsTo("list", "", "pods", "", ""))
 }
 
 func (move) waits(*actions.Request) bool { return true }

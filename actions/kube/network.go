@@ -24,7 +24,7 @@ func (r *rolling) BeginsItself() bool { return true }
 func (r *rolling) rights(t *actions.Task) []Right {
 	var all []Right
 	for _, ns := range r.places(t) {
-		all = append(all, allRights(ns)...)
+		all = slices.Concat(all, allRights(ns), r.c.selfRights(ns))
 	}
 	return all
 }

@@ -21,11 +21,15 @@ func (h *optimize) BeginsItself() bool { return true }
 
 func (h *optimize) rights(t *actions.Task) []Right {
 	ns := t.Parameters.String("namespace")
-	all := append(lookRights(ns), rightsTo("list", "metrics.k8s.io", "pods", ns, "")...)
-	if !t.Parameters.Bool("dryRun") && t.Target.Name != "" {
-		all = append(all, h.edit(nil).rights(t)...)
+	metrics := rightsTo("list", "metrics.k8s.io", "pods", ns, "")
+	switch {
+	case t.Target.Name == "":
+		return append(metrics, workloadRights("get list", ns)...)
+	case t.Parameters.Bool("dryRun"):
+		_, resource := workloads{}.name(t.Target)
+		return append(metrics, rightsTo("get", "apps", resource, ns, t.Target.Name)...)
 	}
-	return all
+	return append(metrics, h.edit(nil).rights(t)...)
 }
 
 func (h *optimize) edit(fields []field) *edit {
@@ -203,6 +207,8 @@ type optimized struct {
 }
 
 func (v optimized) want(*actions.Request, object) []field { return v.fields }
+
+func (optimized) rights(t *actions.Task) []Right { return rolloutRights(t) }
 
 func (optimized) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
 	return restartable(req.Target, live)

@@ -85,11 +85,17 @@ func (c *Cluster) all(ctx context.Context, namespace string) (all []workload, er
 
 // allRights are the rights to list and to restart any workload of a namespace.
 func allRights(namespace string) []Right {
+	return slices.Concat(workloadRights("get list watch patch", namespace), rightsTo("get", "apps", "replicasets", namespace, ""),
+		rightsTo("list watch", "", "pods", namespace, ""))
+}
+
+// workloadRights are the rights to do all of verbs with any workload of a namespace.
+func workloadRights(verbs, namespace string) []Right {
 	var all []Right
 	for _, resource := range []string{"deployments", "statefulsets", "daemonsets"} {
-		all = append(all, rightsTo("get list watch patch", "apps", resource, namespace, "")...)
+		all = append(all, rightsTo(verbs, "apps", resource, namespace, "")...)
 	}
-	return slices.Concat(all, rightsTo("get", "apps", "replicasets", namespace, ""), rightsTo("list watch", "", "pods", namespace, ""))
+	return all
 }
 
 // compareTargets orders targets by kind and name.

@@ -18,8 +18,12 @@ import (
 
 // Rights are what RBAC must allow so that tasks can be looked at first, carried out and undone: each once, in order. Tasks of
 // actions that need no cluster need no rights.
-func Rights(tasks ...*actions.Task) []Right {
-	handlers := new(Cluster).handlers()
+func Rights(tasks ...*actions.Task) []Right { return new(Cluster).Rights(tasks...) }
+
+// Rights are those that tasks need with the options of the cluster: a Store of sealed values spares that to Secrets, a command
+// that gathers diagnostics needs that to run it, and a runner beside what it acts on those to find itself.
+func (c *Cluster) Rights(tasks ...*actions.Task) []Right {
+	handlers := c.handlers()
 	registry := actions.Canonical()
 	var all []Right
 	for _, t := range tasks {
@@ -27,8 +31,9 @@ func Rights(tasks ...*actions.Task) []Right {
 		if h == nil {
 			continue
 		}
-		all = append(all, h.rights(t)...)
-		if spec := registry.Lookup(t.Action); spec.Mutating() && kinds[t.Target.Kind] != "" {
+		spec := registry.Lookup(t.Action)
+		all = append(all, (&guarded{h, c, spec}).rights(t)...)
+		if spec.Mutating() && kinds[t.Target.Kind] != "" && !t.Parameters.Bool("dryRun") {
 			all = append(all, Right{"create", "events.k8s.io", "events", eventNamespace(t.Target), ""})
 		}
 	}

@@ -136,7 +136,7 @@ func (isolate) settle(ctx context.Context, c *Cluster, req *actions.Request, liv
 	key, value := quarantineLabel(req)
 	err := patiently(ctx, func() error {
 		_, err := c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Create(ctx, &networkingv1.NetworkPolicy{
-			ObjectMeta: metav1.ObjectMeta{Name: policyName(req), Labels: map[string]string{"app.kubernetes.io/managed-by": "remedy"}, Annotations: map[string]string{"remedy/step": req.Key()},
+			ObjectMeta: metav1.ObjectMeta{Name: policyName(req.Target), Labels: map[string]string{"app.kubernetes.io/managed-by": "remedy"}, Annotations: map[string]string{"remedy/step": req.Key()},
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: req.Target.Name, UID: types.UID(live.uid())}}},
 			Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{key: value}},
 				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}},
@@ -195,8 +195,8 @@ func (c *Cluster) outOfServices(ctx context.Context, pod schema.Target, uid type
 	})
 }
 
-func policyName(req *actions.Request) string {
-	sum := sha256.Sum256([]byte(req.Target.String()))
+func policyName(pod schema.Target) string {
+	sum := sha256.Sum256([]byte(pod.String()))
 	return "remedy-quarantine-" + hex.EncodeToString(sum[:10])
 }
 
@@ -209,9 +209,13 @@ func (h *quarantine) BeginsItself() bool { return true }
 
 func (h *quarantine) rights(t *actions.Task) []Right {
 	ns := t.Target.Namespace
-	return slices.Concat(rightsTo("get patch", "", "pods", ns, t.Target.Name), rightsTo("list", "", "services", ns, ""), rightsTo("get", "apps", "replicasets", ns, ""),
-		rightsTo("get", "apps", "statefulsets", ns, ""), rightsTo("get", "apps", "daemonsets", ns, ""), rightsTo("create get delete", "networking.k8s.io", "networkpolicies", ns, ""),
-		rightsTo("list watch", "discovery.k8s.io", "endpointslices", ns, ""))
+	all := slices.Concat(rightsTo("get patch", "", "pods", ns, t.Target.Name), rightsTo("list", "", "services", ns, ""), rightsTo("get", "apps", "replicasets", ns, ""),
+		rightsTo("get", "apps", "statefulsets", ns, ""), rightsTo("get", "apps", "daemonsets", ns, ""), rightsTo("create", "networking.k8s.io", "networkpolicies", ns, ""),
+		rightsTo("get delete", "networking.k8s.io", "networkpolicies", ns, policyName(t.Target)))
+	if !t.Parameters.Given("removeFromService") || t.Parameters.Bool("removeFromService") {
+		all = append(all, rightsTo("list watch", "discovery.k8s.io", "endpointslices", ns, "")...)
+	}
+	return all
 }
 
 func (h *quarantine) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
@@ -221,7 +225,7 @@ func (h *quarantine) Execute(ctx context.Context, req *actions.Request) (*action
 func (h *quarantine) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
 	p, err := h.edit().DryRun(ctx, req)
 	if err == nil {
-		p.Change = append(p.Change, "create NetworkPolicy "+req.Target.Namespace+"/"+policyName(req)+", which lets nothing in or out")
+		p.Change = append(p.Change, "create NetworkPolicy "+req.Target.Namespace+"/"+policyName(req.Target)+", which lets nothing in or out")
 	}
 	return p, err
 }
@@ -232,7 +236,7 @@ func (h *quarantine) Probe(ctx context.Context, req *actions.Request) (actions.O
 	if outcome != actions.OutcomeHappened {
 		return outcome, err
 	}
-	_, err = h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Get(ctx, policyName(req), metav1.GetOptions{})
+	_, err = h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Get(ctx, policyName(req.Target), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return actions.OutcomeDidNotHappen, nil // a second try makes it
@@ -256,7 +260,7 @@ func (h *quarantine) Compensate(ctx context.Context, req *actions.Request, undo 
 	}
 	policies := h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace)
 	err := patiently(ctx, func() error {
-		p, err := policies.Get(ctx, policyName(req), metav1.GetOptions{})
+		p, err := policies.Get(ctx, policyName(req.Target), metav1.GetOptions{})
 		if err == nil && slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return string(o.UID) == undo.State["uid"] }) {
 			err = policies.Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 		}

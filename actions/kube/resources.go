@@ -175,7 +175,7 @@ func sum(o object, list, name string) quantity.Quantity {
 }
 
 func (raise) rights(t *actions.Task) []Right {
-	return slices.Concat(rolloutRights(t.Target), rightsTo("list", "", "limitranges", t.Target.Namespace, ""), rightsTo("list", "", "resourcequotas", t.Target.Namespace, ""))
+	return slices.Concat(rolloutRights(t), rightsTo("list", "", "limitranges", t.Target.Namespace, ""), rightsTo("list", "", "resourcequotas", t.Target.Namespace, ""))
 }
 
 func (raise) waits(*actions.Request) bool { return true }

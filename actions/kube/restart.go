@@ -166,7 +166,7 @@ func (restart) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 // lenient: the marks of a restart are nobody's.
 func (restart) lenient() {}
 
-func (restart) rights(t *actions.Task) []Right { return rolloutRights(t.Target) }
+func (restart) rights(t *actions.Task) []Right { return rolloutRights(t) }
 
 func (restart) waits(req *actions.Request) bool {
 	return !req.Parameters.Given("waitForReady") || req.Parameters.Bool("waitForReady")

@@ -23,11 +23,18 @@ import (
 	"github.com/remedykit/remedy/schema"
 )
 
-// The rights to watch a rollout and to name the reason of a pod that cannot run.
-func rolloutRights(t schema.Target) []Right {
-	_, resource := workloads{}.name(t)
-	return slices.Concat(rightsTo("list watch", "apps", resource, t.Namespace, ""), rightsTo("list watch", "", "pods", t.Namespace, ""),
-		rightsTo("get", "apps", "replicasets", t.Namespace, ""))
+// The rights to watch the rollout of a task's target and to name the reason of a pod that cannot run; none when it is not waited for.
+func rolloutRights(t *actions.Task) []Right {
+	if t.Parameters.Given("waitForReady") && !t.Parameters.Bool("waitForReady") {
+		return nil
+	}
+	_, resource := workloads{}.name(t.Target)
+	ns := t.Target.Namespace
+	all := slices.Concat(rightsTo("list watch", "apps", resource, ns, ""), rightsTo("list watch", "", "pods", ns, ""))
+	if t.Target.Kind == "Deployment" { // the others say themselves of which revision a pod is
+		all = append(all, rightsTo("get", "apps", "replicasets", ns, "")...)
+	}
+	return all
 }
 
 // A rollout is a workload whose pods are being replaced.

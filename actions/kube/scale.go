@@ -77,7 +77,11 @@ func (scale) check(ctx context.Context, c *Cluster, req *actions.Request, live o
 }
 
 func (scale) rights(t *actions.Task) []Right {
-	return append(rolloutRights(t.Target), rightsTo("list", "autoscaling", "horizontalpodautoscalers", t.Target.Namespace, "")...)
+	all := rolloutRights(t)
+	if !t.Parameters.Bool("force") {
+		all = append(all, rightsTo("list", "autoscaling", "horizontalpodautoscalers", t.Target.Namespace, "")...)
+	}
+	return all
 }
 
 func (scale) waits(req *actions.Request) bool { return req.Parameters.Bool("waitForReady") }

@@ -97,7 +97,10 @@ func (c *Cluster) opened(ctx context.Context, reference string) (data []byte, er
 	return data, err
 }
 
-// sealRights are the rights to seal and unseal beside an object.
-func sealRights(namespace string) []Right {
+// sealRights are the rights to seal and unseal beside an object; a Store of the site's needs none.
+func (c *Cluster) sealRights(namespace string) []Right {
+	if c.sealed != nil {
+		return nil
+	}
 	return rightsTo("create update get", "", "secrets", namespace, "")
 }

@@ -187,5 +187,10 @@ func (r *rotate) Footprint(_ context.Context, req *actions.Request) ([]actions.T
 }
 
 func (r *rotate) rights(t *actions.Task) []Right {
-	return slices.Concat(rightsTo("get patch", "", "secrets", t.Target.Namespace, t.Target.Name), allRights(t.Target.Namespace), sealRights(t.Target.Namespace))
+	ns := t.Target.Namespace
+	all := slices.Concat(rightsTo("get patch", "", "secrets", ns, t.Target.Name), allRights(ns), r.c.sealRights(ns))
+	if t.Parameters.Bool("restartPods") { // but not the runner
+		all = append(all, r.c.selfRights(ns)...)
+	}
+	return all
 }

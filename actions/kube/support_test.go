@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -66,26 +67,39 @@ func mustQuantity(s string) apiresource.Quantity { return apiresource.MustParse(
 
 var volumeSnapshots = apischema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: "volumesnapshots"}
 
+// podMetrics are what a metrics server serves.
+var podMetrics = apischema.GroupVersionResource{Group: "metrics.k8s.io", Version: "v1beta1", Resource: "pods"}
+
 func (c *cluster) dynamic() dynamic.NamespaceableResourceInterface {
+	return c.resource(volumeSnapshots)
+}
+
+func (c *cluster) resource(r apischema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
 	c.Helper()
 	client, err := dynamic.NewForConfig(configOf(c.T, controlplane.Admin))
 	require.NoError(c, err)
-	return client.Resource(volumeSnapshots)
+	return client.Resource(r)
 }
 
 // snapshotDefinition defines VolumeSnapshots as far as they matter here.
 func (c *cluster) snapshotDefinition() {
 	c.Helper()
-	client, err := dynamic.NewForConfig(configOf(c.T, controlplane.Admin))
-	require.NoError(c, err)
-	_, err = client.Resource(apischema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).Create(c.Context(), &unstructured.Unstructured{Object: map[string]any{
+	c.definition(volumeSnapshots, "VolumeSnapshot", map[string]any{"status": map[string]any{}})
+}
+
+// definition defines a resource whose objects may have any fields, unless it is there.
+func (c *cluster) definition(r apischema.GroupVersionResource, kind string, subresources map[string]any) {
+	c.Helper()
+	_, err := c.resource(apischema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).Create(c.Context(), &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-		"metadata": map[string]any{"name": "volumesnapshots.snapshot.storage.k8s.io", "annotations": map[string]any{"api-approved.kubernetes.io": "unapproved, for a test"}},
-		"spec": map[string]any{"group": volumeSnapshots.Group, "scope": "Namespaced", "names": map[string]any{"kind": "VolumeSnapshot", "plural": "volumesnapshots"},
-			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "subresources": map[string]any{"status": map[string]any{}},
+		"metadata": map[string]any{"name": r.GroupResource().String(), "annotations": map[string]any{"api-approved.kubernetes.io": "unapproved, for a test"}},
+		"spec": map[string]any{"group": r.Group, "scope": "Namespaced", "names": map[string]any{"kind": kind, "plural": r.Resource},
+			"versions": []any{map[string]any{"name": r.Version, "served": true, "storage": true, "subresources": subresources,
 				"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}},
 	}}, metav1.CreateOptions{})
-	require.NoError(c, err)
+	if !apierrors.IsAlreadyExists(err) {
+		require.NoError(c, err)
+	}
 }
 
 // requirePreview compares previews but for their basis, which has the object's UID.

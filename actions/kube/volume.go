@@ -78,7 +78,11 @@ func resizing(live object) bool {
 }
 
 func (expand) rights(t *actions.Task) []Right {
-	return slices.Concat(rightsTo("list watch", "", "persistentvolumeclaims", t.Target.Namespace, ""), rightsTo("get", "storage.k8s.io", "storageclasses", "", ""))
+	all := rightsTo("get", "storage.k8s.io", "storageclasses", "", "")
+	if !t.Parameters.Given("waitForExpansion") || t.Parameters.Bool("waitForExpansion") {
+		all = append(all, rightsTo("list watch", "", "persistentvolumeclaims", t.Target.Namespace, "")...)
+	}
+	return all
 }
 
 // settle waits until the file system has grown.
