@@ -70,7 +70,7 @@ func (f folder) Put(ctx context.Context, run, name string, content io.Reader) (a
 	if err != nil {
 		return a, fmt.Errorf("artifact %s: %w", name, err)
 	}
-	if err := errors.Join(os.Rename(file.Name(), path), synced(filepath.Dir(path)), synced(string(f))); err != nil {
+	if err := errors.Join(os.Rename(file.Name(), path), synced(filepath.Dir(path)), synced(filepath.Dir(filepath.Dir(path)))); err != nil {
 		return a, fmt.Errorf("artifact: %w", err)
 	}
 	where := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
