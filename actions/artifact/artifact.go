@@ -70,11 +70,20 @@ func (f folder) Put(ctx context.Context, run, name string, content io.Reader) (a
 	if err != nil {
 		return a, fmt.Errorf("artifact %s: %w", name, err)
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
+	if err := errors.Join(os.Rename(file.Name(), path), synced(filepath.Dir(path)), synced(filepath.Dir(filepath.Dir(path)))); err != nil {
 		return a, fmt.Errorf("artifact: %w", err)
 	}
 	where := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
 	return actions.Artifact{Name: name, URI: where.String(), SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size}, nil
+}
+
+// synced puts on disk which files a folder has: what is kept is there after a loss of power too.
+func synced(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func (f folder) Open(_ context.Context, run, name string) (io.ReadCloser, error) {

@@ -87,19 +87,27 @@ func verifyRecovery(ctx context.Context, asker Asker, req *actions.Request) (*ac
 		return nil, err
 	}
 	stableFor := req.Parameters.Duration("stableFor")
-	since, last := time.Now(), error(nil)
+	var since time.Time // the end of the first look of all that found everything healthy; zero when the last did not
+	var last error
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		well := true
 		for _, name := range names {
 			if err := ask(ctx, asker, namespace, name, req.Parameters.String("healthEndpoint"), 0); err != nil {
 				if ctx.Err() == nil && !actions.IsTransient(err) {
 					return nil, err
 				}
-				since, last = time.Now(), err
+				well, last = false, err
 			}
 		}
-		if time.Since(since) >= stableFor && ctx.Err() == nil {
+		switch {
+		case !well:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		}
+		if well && time.Since(since) >= stableFor && ctx.Err() == nil {
 			return &actions.Result{Message: fmt.Sprintf("%s healthy for %v without a break", strings.Join(names, ", "), stableFor)}, nil
 		}
 		select {

@@ -111,13 +111,10 @@ func leaving(a actions.Artifact) *actions.Result {
 
 // keep stores a stream, and reads it back to be sure.
 func (c *Cluster) keep(ctx context.Context, req *actions.Request, name string, content io.ReadCloser) (actions.Artifact, error) {
-	a, err := c.artifacts.Put(ctx, req.Run, name, content)
+	a, err := c.artifacts.Put(ctx, req.Run, name, &notEmpty{content, name, false})
 	_ = content.Close()
 	if err != nil {
 		return a, err
-	}
-	if a.Size == 0 {
-		return a, actions.Permanent(fmt.Errorf("artifact %s is empty", name))
 	}
 	stored, err := c.artifacts.Open(ctx, req.Run, name)
 	if err != nil {
@@ -132,6 +129,21 @@ func (c *Cluster) keep(ctx context.Context, req *actions.Request, name string, c
 		return a, actions.Permanent(fmt.Errorf("artifact %s was written with SHA-256 %s and reads back as %s", name, a.SHA256, got))
 	}
 	return a, nil
+}
+
+// notEmpty has an error where content ends before it began, so that nothing is kept.
+type notEmpty struct {
+	content io.Reader
+	name    string
+	some    bool
+}
+
+func (n *notEmpty) Read(p []byte) (int, error) {
+	got, err := n.content.Read(p)
+	if n.some = n.some || got > 0; err == io.EOF && !n.some {
+		err = actions.Permanent(fmt.Errorf("artifact %s is empty", n.name))
+	}
+	return got, err
 }
 
 // DryRun says what would be copied.
@@ -150,13 +162,13 @@ func (h *backup) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 	if err != nil {
 		return nil, err
 	}
-	return &actions.Preview{Change: []string{"keep what " + quoted(args) + " writes in " + p.target().String() + " as " + req.Artifact}}, nil
+	return &actions.Preview{Change: []string{"keep what " + h.c.quoted(args) + " writes in " + p.target().String() + " as " + req.Artifact}}, nil
 }
 
 // Probe tells whether the copy is there: it is kept whole or not at all.
 func (h *backup) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
 	if req.Target.Kind == "PersistentVolumeClaim" {
-		_, err := h.c.dynamic.Resource(snapshots).Namespace(req.Target.Namespace).Get(ctx, snapshotName(req), metav1.GetOptions{})
+		_, err := h.c.dynamic.Resource(snapshots).Namespace(req.Target.Namespace).Get(ctx, stepName(req), metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return actions.OutcomeUnknown, explain(err, "get", snapshots.Resource, req.Target)
 		}
@@ -177,7 +189,8 @@ func (h *backup) Probe(ctx context.Context, req *actions.Request) (actions.Outco
 
 var snapshots = schema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: "volumesnapshots"}
 
-func snapshotName(req *actions.Request) string {
+// stepName is a name of a step's own in the cluster and in its pods.
+func stepName(req *actions.Request) string {
 	sum := sha256.Sum256([]byte(req.Key()))
 	return "remedy-" + hex.EncodeToString(sum[:10])
 }
@@ -197,12 +210,12 @@ func (h *backup) make(ctx context.Context, req *actions.Request, o metav1.Create
 	all := h.c.dynamic.Resource(snapshots).Namespace(t.Namespace)
 	s, err := all.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": snapshots.GroupVersion().String(), "kind": "VolumeSnapshot",
-		"metadata": map[string]any{"name": snapshotName(req), "labels": map[string]any{"app.kubernetes.io/managed-by": "remedy"},
+		"metadata": map[string]any{"name": stepName(req), "labels": map[string]any{"app.kubernetes.io/managed-by": "remedy"},
 			"annotations": map[string]any{"remedy/step": req.Key(), "remedy/retention-days": strconv.FormatInt(req.Parameters.Int("retentionDays"), 10)}},
 		"spec": map[string]any{"source": map[string]any{"persistentVolumeClaimName": t.Name}},
 	}}, o)
 	if apierrors.IsAlreadyExists(err) {
-		s, err = all.Get(ctx, snapshotName(req), metav1.GetOptions{})
+		s, err = all.Get(ctx, stepName(req), metav1.GetOptions{})
 	}
 	if apierrors.IsNotFound(err) {
 		return nil, actions.Permanent(fmt.Errorf("the cluster has no VolumeSnapshots (%s): install a snapshot controller, or back up paths: %w", snapshots.GroupVersion(), err))

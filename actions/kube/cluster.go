@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ type Cluster struct {
 	asker        Asker
 	artifacts    artifact.Store
 	commands     Commands
+	secrets      *strings.Replacer
 	blockedFor   time.Duration
 	paths        []string
 	config       *rest.Config
@@ -90,7 +92,7 @@ func New(config *rest.Config, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	return &Cluster{config: c, dynamic: dynamicClient, artifacts: o.Artifacts, commands: o.Commands, blockedFor: cmp.Or(o.BlockedFor, 30*time.Second), paths: o.CleanupPaths, client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
+	return &Cluster{config: c, dynamic: dynamicClient, artifacts: o.Artifacts, commands: o.Commands, secrets: o.Commands.secrets(), blockedFor: cmp.Or(o.BlockedFor, 30*time.Second), paths: o.CleanupPaths, client: client, fieldManager: cmp.Or(o.FieldManager, DefaultFieldManager), self: o.Self, sealed: o.Sealed, generate: o.Generate, asker: o.Asker}, nil
 }
 
 // Close ends the watches, which otherwise stay open for a few seconds after the last step that needed them. Steps that wait

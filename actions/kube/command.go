@@ -2,6 +2,7 @@ package kube
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,10 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/wording"
 )
 
 // Commands are the site's own commands by action, such as failover_database; those of repair_database by its kind, such as
@@ -25,9 +28,11 @@ type Commands map[string]Command
 type Command struct {
 	// Args are the program and its arguments. One that is {name} becomes the value of that parameter, as one argument.
 	Args []string `yaml:"args"`
-	// Env are variables that are set with the program env; values like those of Args.
+	// Env are variables that are set with the program env; values like those of Args. What the site gives here is not shown, and
+	// hidden in what commands say.
 	Env map[string]string `yaml:"env"`
-	// Probe says with exit code 0 that what the command was to do is done. Empty: its own exit code does.
+	// Probe says with exit code 0 that what the command was to do is done, in any ready pod of the target. Empty: the exit code of
+	// the command does; failover_database needs one, which says that the new primary writes.
 	Probe []string `yaml:"probe"`
 }
 
@@ -47,15 +52,42 @@ func ParseCommands(data []byte) (Commands, error) {
 	return all, nil
 }
 
+// parameter is the parameter whose value a text stands for.
+func parameter(text string) (name string, ok bool) {
+	if name, ok = strings.CutPrefix(text, "{"); !ok {
+		return "", false
+	}
+	return strings.CutSuffix(name, "}")
+}
+
+// shortestSecret is the length from which values are hidden: shorter ones would be found everywhere.
+const shortestSecret = 4
+
+// secrets hides what the site gives its commands in their environment.
+func (all Commands) secrets() *strings.Replacer {
+	var values, pairs []string
+	for _, cmd := range all {
+		for _, v := range cmd.Env {
+			if _, ok := parameter(v); !ok && len(v) >= shortestSecret {
+				values = append(values, v)
+			}
+		}
+	}
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) }) // the first that fits is taken
+	for _, v := range values {
+		pairs = append(pairs, v, "[secret]")
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // arguments are an argument list with the values of a step in it.
 func arguments(args []string, env map[string]string, req *actions.Request) ([]string, error) {
 	var out []string
 	fill := func(text string) (string, error) {
-		name, ok := strings.CutPrefix(text, "{")
-		if !ok || !strings.HasSuffix(name, "}") {
+		name, ok := parameter(text)
+		if !ok {
 			return text, nil
 		}
-		name = strings.TrimSuffix(name, "}")
 		value := textOf(req.Parameters.Get(name))
 		if strings.HasPrefix(value, "-") {
 			return "", actions.Permanent(fmt.Errorf("%s is %q, which a command would take for an option", name, value))
@@ -123,6 +155,9 @@ func (c *Cluster) configured(key string) (Command, error) {
 	if !ok {
 		return cmd, actions.Permanent(fmt.Errorf("%s is not configured: the site has to say which command does it (kube.Options.Commands)", key))
 	}
+	if key == "failover_database" && len(cmd.Probe) == 0 {
+		return cmd, actions.Permanent(fmt.Errorf("%s is not configured: its command has no probe, which says that the new primary writes (kube.Options.Commands)", key))
+	}
 	return cmd, nil
 }
 
@@ -132,6 +167,9 @@ func (h *command) Execute(ctx context.Context, req *actions.Request) (*actions.R
 		return nil, err
 	}
 	undo := &actions.Undo{Summary: "nothing: what " + h.key(req) + " did cannot be taken back", State: map[string]any{"uid": string(p.pod.UID)}}
+	if len(cmd.Probe) > 0 {
+		undo.State[saidBefore] = h.saysAlready(ctx, cmd, req)
+	}
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
@@ -139,27 +177,54 @@ func (h *command) Execute(ctx context.Context, req *actions.Request) (*actions.R
 	if err != nil {
 		return nil, err
 	}
-	if err := h.await(ctx, cmd, req, p); err != nil {
+	if err := h.await(ctx, cmd, req); err != nil {
 		return nil, err
 	}
-	return &actions.Result{Message: h.key(req) + " is done", Outputs: map[string]any{"output": lastLines(out)}}, nil
+	return &actions.Result{Message: h.key(req) + " is done", Outputs: map[string]any{"output": h.c.lastLines(out)}}, nil
 }
 
-// await asks the probe until it says yes.
-func (h *command) await(ctx context.Context, cmd Command, req *actions.Request, p place) error {
-	if len(cmd.Probe) == 0 {
-		return nil
-	}
+// saidBefore notes that the probe said yes before the command ran, so that its yes tells nothing of whether it ran.
+const saidBefore = "saidBefore"
+
+// answering bounds the question before the command runs: what is broken may not answer.
+const answering = 5 * time.Second
+
+// saysAlready tells whether the probe says yes before the command has run, or nothing.
+func (h *command) saysAlready(ctx context.Context, cmd Command, req *actions.Request) bool {
+	ctx, cancel := context.WithTimeout(ctx, answering)
+	defer cancel()
+	return h.ask(ctx, cmd, req) == nil || ctx.Err() != nil
+}
+
+// ask is nil when the probe says yes. It runs in a pod that is ready now: the command may have replaced the one that it ran in.
+func (h *command) ask(ctx context.Context, cmd Command, req *actions.Request) error {
 	args, err := arguments(cmd.Probe, nil, req)
 	if err != nil {
 		return err
 	}
+	p, err := h.c.place(ctx, req)
+	if err != nil {
+		return err
+	}
+	_, err = h.c.output(ctx, p, args...)
+	return err
+}
+
+// await asks the probe until it says yes. Pods may come and go meanwhile; only a missing right does not pass.
+func (h *command) await(ctx context.Context, cmd Command, req *actions.Request) error {
+	if len(cmd.Probe) == 0 {
+		return nil
+	}
+	var last error
 	for {
-		_, err := h.c.output(ctx, p, args...)
+		err := h.ask(ctx, cmd, req)
 		if err == nil {
 			return nil
 		}
-		if _, failed := errors.AsType[*exitError](err); !failed && !actions.IsTransient(err) {
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
+		if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 			return err
 		}
 		timer := time.NewTimer(every)
@@ -167,17 +232,24 @@ func (h *command) await(ctx context.Context, cmd Command, req *actions.Request, 
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return fmt.Errorf("%s ran, but its probe does not say that it is done: %w", h.key(req), err)
+			return fmt.Errorf("%s ran, but its probe does not say that it is done (%w): %w", h.key(req), context.Cause(ctx), last)
 		}
 	}
 }
 
-// maxLines is how much is told of what a command said.
-const maxLines = 20
+// How much is told of what a command said.
+const (
+	maxLines  = 20
+	maxOutput = 4 << 10
+)
 
-func lastLines(s string) string {
-	lines := strings.Split(s, "\n")
-	return strings.Join(lines[max(0, len(lines)-maxLines):], "\n")
+func (c *Cluster) lastLines(s string) string {
+	lines := strings.Split(lastBytes(c.secrets.Replace(s), maxOutput), "\n")
+	lines = lines[max(0, len(lines)-maxLines):]
+	for i, line := range lines {
+		lines[i] = wording.Visible(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // DryRun says what would run: nobody can verify it.
@@ -186,17 +258,19 @@ func (h *command) DryRun(ctx context.Context, req *actions.Request) (*actions.Pr
 	if err != nil {
 		return nil, err
 	}
-	return &actions.Preview{Verdict: actions.Unverifiable, Change: []string{"run " + quoted(args) + " in " + p.target().String()}}, nil
+	return &actions.Preview{Verdict: actions.Unverifiable, Change: []string{"run " + h.c.quoted(args) + " in " + p.target().String()}}, nil
 }
 
-func quoted(args []string) string {
+// quoted is how a command is shown.
+func (c *Cluster) quoted(args []string) string {
 	words := make([]string, len(args))
 	for i, a := range args {
+		a = c.secrets.Replace(a)
 		if words[i] = a; strings.ContainsAny(a, " \"'\t\n") || a == "" {
 			words[i] = strconv.Quote(a)
 		}
 	}
-	return strings.Join(words, " ")
+	return wording.Visible(strings.Join(words, " "))
 }
 
 // Probe asks the command's probe; without one nobody knows.
@@ -208,15 +282,7 @@ func (h *command) Probe(ctx context.Context, req *actions.Request) (actions.Outc
 	if err != nil || len(cmd.Probe) == 0 {
 		return actions.OutcomeUnknown, err
 	}
-	args, err := arguments(cmd.Probe, nil, req)
-	if err != nil {
-		return actions.OutcomeUnknown, err
-	}
-	p, err := h.c.place(ctx, req)
-	if err != nil {
-		return actions.OutcomeUnknown, err
-	}
-	if _, err := h.c.output(ctx, p, args...); err != nil {
+	if before, _ := req.Begun.State[saidBefore].(bool); before || h.ask(ctx, cmd, req) != nil {
 		return actions.OutcomeUnknown, nil
 	}
 	return actions.OutcomeHappened, nil

@@ -24,19 +24,43 @@ func (h *repair) builtIn(req *actions.Request) bool {
 }
 
 func (h *repair) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
+	if err := h.ready(req); err != nil {
+		return nil, err
+	}
+	var kept []actions.Artifact
 	if req.Parameters.Bool("backupBeforeRepair") {
-		if _, err := h.c.configured("backup_data"); err != nil {
-			return nil, err
-		}
-		if !h.builtIn(req) {
-			if _, err := h.c.configured(h.key(req)); err != nil {
-				return nil, err
-			}
-		}
-		if _, err := (&backup{h.c}).database(ctx, req, "before_repair_"+req.Step); err != nil {
+		copied, err := (&backup{h.c}).database(ctx, req, "before_repair_"+req.Step)
+		if err != nil {
 			return nil, fmt.Errorf("the backup before the repair failed, and nothing was repaired: %w", err)
 		}
+		kept = copied.Artifacts
 	}
+	r, err := h.mend(ctx, req)
+	if r != nil {
+		r.Artifacts = kept
+	}
+	return r, err
+}
+
+// ready says what is not configured.
+func (h *repair) ready(req *actions.Request) error {
+	if req.Parameters.Bool("backupBeforeRepair") {
+		if _, err := h.c.configured("backup_data"); err != nil {
+			return err
+		}
+		if err := h.c.stored(); err != nil {
+			return err
+		}
+	}
+	if h.builtIn(req) {
+		return nil
+	}
+	_, err := h.c.configured(h.key(req))
+	return err
+}
+
+// mend repairs, by the site's command or by ending sessions.
+func (h *repair) mend(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	if !h.builtIn(req) {
 		return h.command.Execute(ctx, req)
 	}
@@ -65,12 +89,15 @@ func (h *repair) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	ended := 0
 	for _, v := range victims {
 		// The start of the session goes with its number, which may have become another's. It is waited for: until it is gone it blocks.
-		out, err := h.psql(ctx, p, fmt.Sprintf("SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE pid = %d AND extract(epoch FROM backend_start)::text = '%s'", v.pid, v.began))
+		out, err := h.psql(ctx, p, fmt.Sprintf("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid = %d AND extract(epoch FROM backend_start)::text = '%s'", v.pid, v.began))
 		if err != nil {
 			return nil, err
 		}
-		if strings.TrimSpace(out) == "1" {
+		switch out {
+		case "t":
 			ended++
+		case "f":
+			return nil, actions.Permanent(fmt.Errorf("%v was told to end, and goes on after 10s; %d others were ended", v, ended))
 		}
 	}
 	return &actions.Result{Message: fmt.Sprintf("ended %d sessions that blocked others", ended), Outputs: map[string]any{"sessions": told}}, nil
@@ -78,10 +105,8 @@ func (h *repair) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 
 // DryRun says which sessions would be ended.
 func (h *repair) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	if req.Parameters.Bool("backupBeforeRepair") {
-		if _, err := h.c.configured("backup_data"); err != nil {
-			return nil, err
-		}
+	if err := h.ready(req); err != nil {
+		return nil, err
 	}
 	if !h.builtIn(req) {
 		return h.command.DryRun(ctx, req)
@@ -138,7 +163,7 @@ func (s *session) String() string {
 // locks are the sessions that wait for a lock, and those that they wait for.
 const locks = `SELECT a.pid, extract(epoch FROM a.backend_start)::text, coalesce(extract(epoch FROM now() - a.xact_start), 0),
  coalesce(extract(epoch FROM now() - a.state_change), 0), array_to_string(pg_blocking_pids(a.pid), ','), translate(left(a.application_name, 40), E'\n\r\t', '   ')
- FROM pg_stat_activity a WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()`
+ FROM pg_stat_activity a WHERE coalesce(a.backend_type, 'client backend') = 'client backend' AND a.pid <> pg_backend_pid()`
 
 // victims are the sessions to end: those that wait for nobody and make others wait, and of those that wait for each other in a
 // circle the one whose transaction is youngest.
@@ -178,6 +203,9 @@ func (h *repair) victims(ctx context.Context, p place) ([]*session, error) {
 	for _, pid := range slices.Sorted(maps.Keys(all)) {
 		s := all[pid]
 		switch {
+		case s.began == "" && s.waiters > 0: // PostgreSQL tells only some roles about the sessions of others
+			return nil, actions.Permanent(fmt.Errorf("session %d makes %d wait, and the role that psql uses may not see since when: "+
+				"grant it pg_read_all_stats and pg_signal_backend", s.pid, s.waiters))
 		case s.waiters == 0 || s.seconds < h.c.blockedFor.Seconds() || seen[pid]:
 		case len(s.blockers) == 0:
 			victims = append(victims, s)

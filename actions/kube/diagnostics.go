@@ -2,6 +2,7 @@ package kube
 
 import (
 	"archive/tar"
+	"bufio"
 	"cmp"
 	"compress/gzip"
 	"context"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -66,52 +68,85 @@ func eventRights(t *actions.Task) []Right {
 	return all
 }
 
-// subject are the pods that a step is about, and the workload or the pod itself; of a whole namespace all pods.
-func (c *Cluster) subject(ctx context.Context, req *actions.Request) (objects []runtime.Object, pods []*corev1.Pod, err error) {
-	err = patiently(ctx, func() error {
-		objects = nil
-		switch t := req.Target; t.Kind {
-		case "Namespace", "":
-			for _, ns := range namespaces(req.Task) {
-				some, err := c.pods(ctx, ns, labels.Everything())
-				if err != nil {
-					return err
-				}
-				pods = append(pods, some...)
-			}
-			return nil
-		case "Deployment", "StatefulSet", "DaemonSet":
-			t, err := c.located(ctx, req.Task, t)
-			if err != nil {
-				return err
-			}
-			o, _, err := c.workload(ctx, t)
-			if err != nil {
-				return err
-			}
-			objects = append(objects, o)
-		}
-		pods, err = c.podsOf(ctx, req)
+// A subject is what a step is about.
+type subject struct {
+	objects []runtime.Object // workloads and pods
+	pods    []*corev1.Pod
+	left    int  // pods that are too many
+	whole   bool // all that is in the namespaces
+}
+
+// subject are the pods that a step is about, and their workload; of a whole namespace all pods and workloads.
+func (c *Cluster) subject(ctx context.Context, req *actions.Request) (s subject, err error) {
+	err = patiently(ctx, func() (err error) {
+		s, err = c.lookAt(ctx, req)
 		return err
 	})
-	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
+	slices.SortFunc(s.pods, func(a, b *corev1.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	if len(pods) > maxPods {
-		pods = pods[:maxPods]
+	if len(s.pods) > maxPods {
+		s.pods, s.left = s.pods[:maxPods], len(s.pods)-maxPods
 	}
-	return objects, pods, err
+	for _, p := range s.pods {
+		s.objects = append(s.objects, p)
+	}
+	return s, err
+}
+
+func (c *Cluster) lookAt(ctx context.Context, req *actions.Request) (s subject, err error) {
+	t := req.Target
+	switch t.Kind {
+	case "Namespace", "":
+		s.whole = true
+		for _, ns := range namespaces(req.Task) {
+			pods, err := c.pods(ctx, ns, labels.Everything())
+			if err != nil {
+				return s, err
+			}
+			all, err := c.all(ctx, ns)
+			if err != nil {
+				return s, err
+			}
+			s.pods = append(s.pods, pods...)
+			for _, w := range all {
+				s.objects = append(s.objects, w.object.(runtime.Object))
+			}
+		}
+		return s, nil
+	case "Database":
+		t, err = c.database(ctx, req)
+	default:
+		t, err = c.located(ctx, req.Task, t)
+	}
+	if err != nil {
+		return s, err
+	}
+	if t.Kind != "Pod" {
+		o, _, err := c.workload(ctx, t)
+		if err != nil {
+			return s, err
+		}
+		s.objects = append(s.objects, o)
+	}
+	s.pods, err = c.podsOf(ctx, req)
+	return s, err
+}
+
+// tooMany says how many pods are left out.
+func (s *subject) tooMany() string {
+	return fmt.Sprintf("%d pods: only %d are looked into", s.left, maxPods)
 }
 
 func (h *diagnostics) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
 	if err := h.c.stored(); err != nil {
 		return nil, err
 	}
-	_, pods, err := h.c.subject(ctx, req)
+	s, err := h.c.subject(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return &actions.Preview{Verdict: actions.Verified, Change: []string{fmt.Sprintf("keep what there is to know of %d pods as %s", len(pods), req.Artifact)}}, nil
+	return &actions.Preview{Verdict: actions.Verified, Change: []string{fmt.Sprintf("keep what there is to know of %d pods as %s", len(s.pods), req.Artifact)}}, nil
 }
 
 func (h *diagnostics) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
@@ -130,13 +165,11 @@ func (h *diagnostics) Execute(ctx context.Context, req *actions.Request) (*actio
 		}
 		return leaving(a), nil
 	}
-	objects, pods, err := h.c.subject(ctx, req)
+	s, err := h.c.subject(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(h.bundle(ctx, req, objects, pods, w)) }()
-	a, err := h.c.keep(ctx, req, req.Artifact, r)
+	a, err := h.c.keep(ctx, req, req.Artifact, piped(ctx, func(ctx context.Context, w io.Writer) error { return h.bundle(ctx, req, s, w) }))
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +199,7 @@ func (b *bundle) addJSON(name string, v any) error {
 }
 
 // bundle writes the archive. What cannot be had is told in it, and fails nothing.
-func (h *diagnostics) bundle(ctx context.Context, req *actions.Request, objects []runtime.Object, pods []*corev1.Pod, w io.Writer) error {
+func (h *diagnostics) bundle(ctx context.Context, req *actions.Request, s subject, w io.Writer) error {
 	packed := gzip.NewWriter(w)
 	b := &bundle{tar.NewWriter(packed), time.Now()}
 	var missing []string
@@ -177,11 +210,11 @@ func (h *diagnostics) bundle(ctx context.Context, req *actions.Request, objects 
 		}
 		return err
 	}
-	for _, p := range pods {
-		objects = append(objects, p)
+	if s.left > 0 {
+		missing = append(missing, s.tooMany())
 	}
 	var all []any
-	for _, o := range objects {
+	for _, o := range s.objects {
 		all = append(all, public(o))
 	}
 	if err := b.addJSON("objects.json", all); err != nil {
@@ -189,16 +222,19 @@ func (h *diagnostics) bundle(ctx context.Context, req *actions.Request, objects 
 	}
 	since := time.Now().Add(-req.Parameters.Duration("timeRange"))
 	if req.Parameters.Bool("includeEvents") {
-		events, err := h.c.events(ctx, req.Task, objects, since)
+		events, err := h.c.events(ctx, req.Task, s, since)
 		if err := errors.Join(told("events", err), b.addJSON("events.json", events)); err != nil {
 			return err
 		}
 	}
 	if req.Parameters.Bool("includeLogs") {
-		for _, p := range pods {
+		for _, p := range s.pods {
 			for _, one := range p.Spec.Containers {
-				text, err := h.c.logs(ctx, p, one.Name, since)
-				if err := errors.Join(told("log of "+p.Name+"/"+one.Name, err), b.add("logs/"+p.Namespace+"/"+p.Name+"/"+one.Name+".log", text)); err != nil {
+				text, cut, err := h.c.logs(ctx, p, one.Name, since)
+				if cut {
+					missing = append(missing, tooLong(p, one.Name))
+				}
+				if err := errors.Join(told("log of "+p.Name+"/"+one.Name, err), b.add("logs/"+p.Namespace+"/"+p.Name+"/"+one.Name+".log", []byte(text))); err != nil {
 					return err
 				}
 			}
@@ -265,12 +301,12 @@ func public(o runtime.Object) any {
 	return m
 }
 
-// hideEnv takes the values of environment variables out, wherever they are.
+// hideEnv takes the values of environment variables and of HTTP headers out, wherever they are.
 func hideEnv(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, inner := range v {
-			if list, ok := inner.([]any); ok && k == "env" {
+			if list, ok := inner.([]any); ok && (k == "env" || k == "httpHeaders") { // the headers of probes may authenticate
 				for _, one := range list {
 					if m, ok := one.(map[string]any); ok && m["value"] != nil {
 						m["value"] = "(hidden)"
@@ -287,13 +323,25 @@ func hideEnv(v any) {
 	}
 }
 
-// events are those of a task's namespaces about some objects, or of all when there are none, oldest first.
-func (c *Cluster) events(ctx context.Context, t *actions.Task, objects []runtime.Object, since time.Time) ([]eventsv1.Event, error) {
+// events are those of a task's namespaces about its subject, oldest first.
+func (c *Cluster) events(ctx context.Context, t *actions.Task, s subject, since time.Time) ([]eventsv1.Event, error) {
 	about := map[string]bool{}
-	for _, o := range objects {
-		if m, err := meta.Accessor(o); err == nil {
-			about[m.GetNamespace()+"/"+m.GetName()] = true
+	for _, o := range s.objects {
+		m, err := meta.Accessor(o)
+		if err != nil {
+			return nil, actions.Permanent(err)
 		}
+		about[m.GetNamespace()+"/"+m.GetName()] = true
+		if owner := metav1.GetControllerOf(m); owner != nil && owner.Kind == "ReplicaSet" {
+			about[m.GetNamespace()+"/"+owner.Name] = true
+		}
+	}
+	isAbout := func(o *corev1.ObjectReference) bool {
+		name := o.Name
+		if i := strings.LastIndexByte(name, '-'); o.Kind == "ReplicaSet" && i > 0 && !about[o.Namespace+"/"+name] {
+			name = name[:i] // of a deployment without pods its replica sets say why
+		}
+		return s.whole || about[o.Namespace+"/"+name]
 	}
 	found := []eventsv1.Event{}
 	for _, ns := range namespaces(t) {
@@ -302,7 +350,7 @@ func (c *Cluster) events(ctx context.Context, t *actions.Task, objects []runtime
 			return found, explain(err, "list", "events", schema.Target{Kind: "events", Namespace: ns})
 		}
 		for _, e := range all.Items {
-			if (len(about) == 0 || about[e.Regarding.Namespace+"/"+e.Regarding.Name]) && when(&e).After(since) {
+			if isAbout(&e.Regarding) && when(&e).After(since) {
 				e.ManagedFields = nil
 				found = append(found, e)
 			}
@@ -324,15 +372,26 @@ func when(e *eventsv1.Event) time.Time {
 	return at
 }
 
-// logs are the last of what a container has said.
-func (c *Cluster) logs(ctx context.Context, p *corev1.Pod, container string, since time.Time) ([]byte, error) {
-	most, from := int64(maxLogs), metav1.NewTime(since)
-	r, err := c.client.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: container, SinceTime: &from, LimitBytes: &most, Timestamps: true}).Stream(ctx)
+// logs are the last of what a container has said, whole lines, and whether that is not all. A limit of the API server's would keep
+// the first of it.
+func (c *Cluster) logs(ctx context.Context, p *corev1.Pod, container string, since time.Time) (text string, cut bool, err error) {
+	from := metav1.NewTime(since)
+	r, err := c.client.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: container, SinceTime: &from, Timestamps: true}).Stream(ctx)
 	if err != nil {
-		return nil, explain(err, "get", "pods/log", schema.Target{Kind: "Pod", Namespace: p.Namespace, Name: p.Name})
+		return "", false, explain(err, "get", "pods/log", schema.Target{Kind: "Pod", Namespace: p.Namespace, Name: p.Name})
 	}
 	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, maxLogs))
+	last := &tail{most: maxLogs}
+	_, err = io.Copy(last, r)
+	text = last.kept.String()
+	if last.lost {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return text, last.lost, err
+}
+
+func tooLong(p *corev1.Pod, container string) string {
+	return fmt.Sprintf("log of %s/%s: only its last %d MiB are kept", p.Name, container, maxLogs>>20)
 }
 
 // auditLogs gathers events and logs in the order in which they happened.
@@ -342,62 +401,116 @@ func (h *auditLogs) rights(t *actions.Task) []Right {
 	return slices.Concat(podRights(t), inPods(t, "get", "pods/log"), eventRights(t))
 }
 
+// DryRun says what would be gathered.
+func (h *auditLogs) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
+	return (&diagnostics{h.c}).DryRun(ctx, req)
+}
+
 // An entry is a line of an audit.
 type entry struct {
-	Time   string `json:"time"`
-	Source string `json:"source"`
-	Text   string `json:"text"`
+	Time   time.Time `json:"time"`
+	Source string    `json:"source"`
+	Text   string    `json:"text"`
 }
 
 func (h *auditLogs) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	if err := h.c.stored(); err != nil {
 		return nil, err
 	}
-	objects, pods, err := h.c.subject(ctx, req)
+	s, err := h.c.subject(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	since := time.Now().Add(-req.Parameters.Duration("timeRange"))
-	for _, p := range pods {
-		objects = append(objects, p)
-	}
-	if req.Target.Kind == "Namespace" {
-		objects = nil
-	}
-	events, err := h.c.events(ctx, req.Task, objects, since)
+	events, err := h.c.events(ctx, req.Task, s, since)
 	if err != nil {
 		return nil, err
 	}
 	var all []entry
 	for _, e := range events {
-		all = append(all, entry{when(&e).UTC().Format(time.RFC3339Nano), "event " + e.Regarding.Kind + " " + e.Regarding.Name, e.Reason + ": " + e.Note})
+		all = append(all, entry{when(&e).UTC(), "event " + e.Regarding.Kind + " " + e.Regarding.Name, e.Reason + ": " + e.Note})
 	}
-	for _, p := range pods {
-		for _, one := range p.Spec.Containers {
-			text, err := h.c.logs(ctx, p, one.Name, since)
-			if err != nil {
-				all = append(all, entry{time.Now().UTC().Format(time.RFC3339Nano), "log " + p.Name + "/" + one.Name, "cannot be read: " + err.Error()})
-				continue
-			}
-			for line := range strings.Lines(string(text)) {
-				at, said, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
-				all = append(all, entry{at, "log " + p.Name + "/" + one.Name, said})
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.Time, b.Time) })
-	var out strings.Builder
-	if req.Parameters.String("outputFormat") == "text" {
-		for _, e := range all {
-			fmt.Fprintf(&out, "%s %s: %s\n", e.Time, e.Source, e.Text)
-		}
-		fmt.Fprintf(&out, "%d entries since %s\n", len(all), since.UTC().Format(time.RFC3339))
-	} else if err := json.NewEncoder(&out).Encode(map[string]any{"since": since.UTC(), "entries": all}); err != nil {
-		return nil, err
-	}
-	a, err := h.c.keep(ctx, req, req.Artifact, io.NopCloser(strings.NewReader(out.String())))
+	all, missing, err := h.said(ctx, s, since, all)
 	if err != nil {
 		return nil, err
 	}
-	return leaving(a), nil
+	slices.SortStableFunc(all, func(a, b entry) int { return a.Time.Compare(b.Time) })
+	write := func(_ context.Context, w io.Writer) error { return auditJSON(w, since, all, missing) }
+	if req.Parameters.String("outputFormat") == "text" {
+		write = func(_ context.Context, w io.Writer) error { return auditText(w, since, all, missing) }
+	}
+	a, err := h.c.keep(ctx, req, req.Artifact, piped(ctx, write))
+	if err != nil {
+		return nil, err
+	}
+	r := leaving(a)
+	if len(missing) > 0 {
+		r.Message += "; not all of it could be had: " + cut(strings.Join(missing, "; "), maxNote)
+	}
+	return r, nil
+}
+
+// maxAudit is how much of logs an audit has, in bytes: they are put in order in memory.
+const maxAudit = 64 << 20
+
+// said adds what the containers have said, and says what is missing.
+func (h *auditLogs) said(ctx context.Context, s subject, since time.Time, all []entry) ([]entry, []string, error) {
+	var missing []string
+	if s.left > 0 {
+		missing = append(missing, s.tooMany())
+	}
+	left := maxAudit
+	for _, p := range s.pods {
+		for _, one := range p.Spec.Containers {
+			name := p.Name + "/" + one.Name
+			if left <= 0 {
+				missing = append(missing, fmt.Sprintf("log of %s: the others are %d MiB already", name, maxAudit>>20))
+				continue
+			}
+			text, cut, err := h.c.logs(ctx, p, one.Name, since)
+			switch {
+			case ctx.Err() != nil:
+				return nil, nil, context.Cause(ctx)
+			case err != nil:
+				missing = append(missing, "log of "+name+": "+err.Error())
+			case cut:
+				missing = append(missing, tooLong(p, one.Name))
+			}
+			left -= len(text)
+			at := since.UTC()
+			for line := range strings.Lines(text) {
+				line = strings.TrimRight(line, "\n")
+				stamp, words, _ := strings.Cut(line, " ")
+				if t, err := time.Parse(time.RFC3339Nano, stamp); err == nil {
+					at, line = t.UTC(), words
+				}
+				all = append(all, entry{at, "log " + name, line})
+			}
+		}
+	}
+	return all, missing, nil
+}
+
+func auditJSON(w io.Writer, since time.Time, all []entry, missing []string) error {
+	if all == nil {
+		all = []entry{}
+	}
+	return json.NewEncoder(w).Encode(struct {
+		Since   time.Time `json:"since"`
+		Entries []entry   `json:"entries"`
+		Missing []string  `json:"missing,omitempty"`
+	}{since.UTC(), all, missing})
+}
+
+// auditText writes a line for each entry: what was logged makes no lines of its own, and no terminal obeys it.
+func auditText(w io.Writer, since time.Time, all []entry, missing []string) error {
+	out := bufio.NewWriter(w)
+	for _, e := range all {
+		fmt.Fprintf(out, "%s %s: %s\n", e.Time.Format(time.RFC3339Nano), e.Source, wording.Visible(e.Text))
+	}
+	for _, m := range missing {
+		fmt.Fprintf(out, "missing: %s\n", wording.Visible(m))
+	}
+	fmt.Fprintf(out, "%d entries since %s\n", len(all), since.UTC().Format(time.RFC3339))
+	return out.Flush()
 }

@@ -8,20 +8,26 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/httpstream"
+	remotecommandconsts "k8s.io/apimachinery/pkg/util/remotecommand"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/internal/kubefault"
+	"github.com/remedykit/remedy/internal/wording"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -53,44 +59,104 @@ func (p place) target() schema.Target {
 // maxStderr is how much is kept of what a command says when it fails.
 const maxStderr = 2000
 
-// An exitError is a command that ran and failed.
-type exitError struct {
-	code   int
-	stderr string
-}
-
-func (e *exitError) Error() string { return fmt.Sprintf("exit code %d: %s", e.code, e.stderr) }
-
-// run runs an argument list in a container, never a shell.
+// run runs an argument list in a container, never a shell. It is no error only when the node has said that the command succeeded.
 func (c *Cluster) run(ctx context.Context, p place, args []string, stdout io.Writer) error {
 	req := c.client.CoreV1().RESTClient().Post().Namespace(p.pod.Namespace).Resource("pods").Name(p.pod.Name).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: p.container, Command: args, Stdout: true, Stderr: true}, scheme.ParameterCodec)
-	ws, err := remotecommand.NewWebSocketExecutor(c.config, http.MethodGet, req.URL().String())
+	executor, err := c.executor(req.URL())
 	if err != nil {
 		return actions.Permanent(err)
 	}
-	spdy, err := remotecommand.NewSPDYExecutor(c.config, http.MethodPost, req.URL())
-	if err != nil {
-		return actions.Permanent(err)
-	}
-	executor, err := remotecommand.NewFallbackExecutor(ws, spdy, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
-	})
-	if err != nil {
-		return actions.Permanent(err)
-	}
-	stderr := &tail{most: maxStderr}
+	stderr := &tail{most: 2 * maxStderr}
 	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr})
+	if err == nil {
+		return nil
+	}
+	where, said := args[0]+" in "+p.target().String(), c.said(stdout, stderr)
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return fmt.Errorf("%s has not ended, and may still run: %w%s", where, context.Cause(ctx), said)
 	}
 	if exit, ok := errors.AsType[utilexec.CodeExitError](err); ok {
-		return actions.Permanent(fmt.Errorf("%s in %s: %w", args[0], p.target(), &exitError{exit.Code, stderr.String()}))
+		return actions.Permanent(fmt.Errorf("%s: exit code %d%s", where, exit.Code, said))
 	}
-	if err != nil && (apierrors.IsInternalError(err) || apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && !kubefault.Passes(err)) { // the kubelet could not run it, or it failed there: another try is the step's affair
-		return actions.Permanent(fmt.Errorf("%s in %s: %w", args[0], p.target(), err))
+	if errors.Is(err, errBroken) {
+		return actions.Transient(fmt.Errorf("%s: %w%s", where, errBroken, said))
+	}
+	if apierrors.IsInternalError(err) || apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && !kubefault.Passes(err) { // the kubelet could not run it, or it failed there: another try is the step's affair
+		return actions.Permanent(fmt.Errorf("%s: %w%s", where, err, said))
 	}
 	return explain(err, "create", "pods/exec", p.target())
+}
+
+// executor prefers SPDY, of which the API server passes on what the node says. It translates WebSockets, and says itself that a
+// command succeeded when its own connection to the node breaks: they are for proxies that know nothing else.
+func (c *Cluster) executor(where *url.URL) (remotecommand.Executor, error) {
+	transport, upgrader, err := spdy.RoundTripperFor(c.config)
+	if err != nil {
+		return nil, err
+	}
+	first, err := remotecommand.NewSPDYExecutorForProtocols(transport, attentive{upgrader}, http.MethodPost, where,
+		remotecommandconsts.StreamProtocolV5Name, remotecommandconsts.StreamProtocolV4Name) // those in which success is said
+	if err != nil {
+		return nil, err
+	}
+	second, err := remotecommand.NewWebSocketExecutor(c.config, http.MethodGet, where.String())
+	if err != nil {
+		return nil, err
+	}
+	return remotecommand.NewFallbackExecutor(first, second, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+}
+
+// errBroken says that nobody knows how a command ended.
+var errBroken = errors.New("the connection broke before the node said how the command ended")
+
+// An attentive upgrader makes connections whose end is not taken for the success of a command.
+type attentive struct{ spdy.Upgrader }
+
+func (a attentive) NewConnection(r *http.Response) (httpstream.Connection, error) {
+	conn, err := a.Upgrader.NewConnection(r)
+	if err != nil {
+		return nil, err
+	}
+	return attentiveConnection{conn}, nil
+}
+
+type attentiveConnection struct{ httpstream.Connection }
+
+func (a attentiveConnection) CreateStream(h http.Header) (httpstream.Stream, error) {
+	s, err := a.Connection.CreateStream(h)
+	if err != nil || h.Get(corev1.StreamType) != corev1.StreamTypeError {
+		return s, err
+	}
+	return &verdict{Stream: s}, nil
+}
+
+// A verdict is the stream on which a node says how a command ended. Nothing at all is no success.
+type verdict struct {
+	httpstream.Stream
+	said bool
+}
+
+func (v *verdict) Read(p []byte) (int, error) {
+	n, err := v.Stream.Read(p)
+	if v.said = v.said || n > 0; err == io.EOF && !v.said {
+		err = errBroken
+	}
+	return n, err
+}
+
+// said is the end of what a command said, fit to be shown, to be put behind an error.
+func (c *Cluster) said(stdout io.Writer, stderr *tail) string {
+	text := stderr.String()
+	if out, ok := stdout.(*tail); ok {
+		text = strings.TrimSpace(out.end(2*maxStderr) + "\n" + text)
+	}
+	if text == "" {
+		return ""
+	}
+	return ": " + wording.Visible(lastBytes(c.secrets.Replace(text), maxStderr)) // a secret is hidden whole before the text is cut
 }
 
 // output is run for commands that say little.
@@ -100,34 +166,65 @@ func (c *Cluster) output(ctx context.Context, p place, args ...string) (string, 
 	return out.String(), err
 }
 
-// A tail keeps the end of what is written to it.
+// A tail keeps the end of what is written to it, also by a command that nobody waits for any longer.
 type tail struct {
 	most int
+	mu   sync.Mutex // guards what follows
 	kept bytes.Buffer
+	lost bool
 }
 
 func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	n := len(p)
 	if len(p) > t.most {
-		p = p[len(p)-t.most:]
+		p, t.lost = p[len(p)-t.most:], true
 	}
 	if over := t.kept.Len() + len(p) - t.most; over > 0 {
 		t.kept.Next(over)
+		t.lost = true
 	}
 	t.kept.Write(p)
 	return n, nil
 }
 
-func (t *tail) String() string { return strings.TrimSpace(t.kept.String()) }
+func (t *tail) String() string { return t.end(t.most) }
+
+// end is what is kept, at most so many bytes of its end.
+func (t *tail) end(most int) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(lastBytes(t.kept.String(), most))
+}
+
+// lastBytes is the end of a text, whole characters of it.
+func lastBytes(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	s = s[len(s)-most:]
+	for i := 0; i < utf8.UTFMax && i < len(s); i++ {
+		if utf8.RuneStart(s[i]) {
+			return s[i:]
+		}
+	}
+	return s
+}
 
 // stream is what a command writes. Closing it ends the command.
 func (c *Cluster) stream(ctx context.Context, p place, args []string) io.ReadCloser {
+	return piped(ctx, func(ctx context.Context, w io.Writer) error { return c.run(ctx, p, args, w) })
+}
+
+// piped is what a function writes. Closing it ends the function.
+func piped(ctx context.Context, f func(ctx context.Context, w io.Writer) error) io.ReadCloser {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.CloseWithError(c.run(ctx, p, args, w))
+		w.CloseWithError(f(ctx, w))
 	}()
 	return &streamed{r, cancel, done}
 }
@@ -160,6 +257,9 @@ func (c *Cluster) place(ctx context.Context, req *actions.Request) (p place, err
 			return cmp.Or(a.CreationTimestamp.Time.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 		})
 		p.container = mainContainer(&corev1.PodTemplateSpec{ObjectMeta: p.pod.ObjectMeta, Spec: p.pod.Spec})
+		if req.Target.Kind == "PersistentVolumeClaim" {
+			p.container = mounter(p.pod, req.Target.Name, p.container)
+		}
 		return nil
 	})
 	return p, err
@@ -181,6 +281,8 @@ func (c *Cluster) podsOf(ctx context.Context, req *actions.Request) ([]*corev1.P
 			return nil, err
 		}
 		t = located
+	case "PersistentVolumeClaim":
+		return c.users(ctx, t)
 	default:
 		return nil, actions.Permanent(fmt.Errorf("%s has no pods: name a pod or a workload", t))
 	}
@@ -197,6 +299,40 @@ func (c *Cluster) podsOf(ctx context.Context, req *actions.Request) ([]*corev1.P
 		return nil, actions.Permanent(err)
 	}
 	return c.pods(ctx, t.Namespace, selector)
+}
+
+// users are the pods that have a claim for a volume.
+func (c *Cluster) users(ctx context.Context, claim schema.Target) ([]*corev1.Pod, error) {
+	if _, err := c.client.CoreV1().PersistentVolumeClaims(claim.Namespace).Get(ctx, claim.Name, metav1.GetOptions{}); err != nil {
+		return nil, explain(err, "get", "persistentvolumeclaims", claim)
+	}
+	all, err := c.pods(ctx, claim.Namespace, labels.Everything())
+	return slices.DeleteFunc(all, func(p *corev1.Pod) bool { return volumeOf(p, claim.Name) == "" }), err
+}
+
+// volumeOf is the volume of a pod that is a claim's, "" for none.
+func volumeOf(p *corev1.Pod, claim string) string {
+	for i := range p.Spec.Volumes {
+		if v := &p.Spec.Volumes[i]; v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim {
+			return v.Name
+		}
+	}
+	return ""
+}
+
+// mounter is the container that mounts a claim, the main one if it does.
+func mounter(p *corev1.Pod, claim, main string) string {
+	volume, found := volumeOf(p, claim), ""
+	for _, one := range p.Spec.Containers {
+		if !slices.ContainsFunc(one.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volume }) {
+			continue
+		}
+		if one.Name == main {
+			return main
+		}
+		found = cmp.Or(found, one.Name)
+	}
+	return cmp.Or(found, main)
 }
 
 func (c *Cluster) pods(ctx context.Context, namespace string, selector labels.Selector) ([]*corev1.Pod, error) {
@@ -263,6 +399,8 @@ func podRights(t *actions.Task) []Right {
 			all = append(all, rightsTo("get", "apps", resource, ns, t.Target.Name)...)
 		case "Database": // any may be it
 			all = slices.Concat(all, workloadRights("get list", ns), rightsTo("get", "", "pods", ns, t.Target.Name))
+		case "PersistentVolumeClaim":
+			all = append(all, rightsTo("get", "", "persistentvolumeclaims", ns, t.Target.Name)...)
 		}
 	}
 	return all

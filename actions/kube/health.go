@@ -92,10 +92,32 @@ func unwell(format string, args ...any) error {
 	return actions.Transient(fmt.Errorf("%w: %s", errUnwell, fmt.Sprintf(format, args...)))
 }
 
+// isGate tells whether a step asks an endpoint, and fails when that is not healthy.
+func isGate(t *actions.Task) bool {
+	return t.Parameters.Given("endpoint") || t.Parameters.Given("expectedStatus")
+}
+
+// DryRun says so where nobody could ask the endpoint.
+func (h healthCheck) DryRun(_ context.Context, req *actions.Request) (*actions.Preview, error) {
+	return h.c.looks(req.Target, isGate(req.Task))
+}
+
+// looks is the preview of a step that only looks, and perhaps asks.
+func (c *Cluster) looks(t schema.Target, asks bool) (*actions.Preview, error) {
+	if asks && c.asker == nil {
+		return nil, cannotAsk(t)
+	}
+	return &actions.Preview{Change: []string{"nothing: it only looks"}}, nil
+}
+
+func cannotAsk(t schema.Target) error {
+	return actions.Permanent(fmt.Errorf("%s cannot be asked: kube.Options.Asker says how; package httpcheck has some", t))
+}
+
 // Execute fails a gate that is not healthy, and reports otherwise.
 func (h healthCheck) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	p := req.Parameters
-	gate := p.Given("endpoint") || p.Given("expectedStatus")
+	gate := isGate(req.Task)
 	targets := []schema.Target{req.Target}
 	if names, _ := p.Get("services").([]string); len(names) > 0 {
 		targets = nil
@@ -105,7 +127,9 @@ func (h healthCheck) Execute(ctx context.Context, req *actions.Request) (*action
 	}
 	endpoint := ""
 	if gate {
-		endpoint = "/" + strings.TrimPrefix(p.String("endpoint"), "/")
+		if endpoint = p.String("endpoint"); !strings.HasPrefix(endpoint, "/") && !strings.Contains(endpoint, "://") { // who asks refuses a whole URL
+			endpoint = "/" + endpoint
+		}
 	}
 	var ill []string
 	for _, t := range targets {
@@ -294,7 +318,7 @@ func (c *Cluster) hasEndpoints(ctx context.Context, t schema.Target) error {
 // answers is nil when a service answers with the status; 0 is any of 200 to 299.
 func (c *Cluster) answers(ctx context.Context, t schema.Target, endpoint string, expected int) error {
 	if c.asker == nil {
-		return actions.Permanent(fmt.Errorf("%s cannot be asked: kube.Options.Asker says how; package httpcheck has some", t))
+		return cannotAsk(t)
 	}
 	status, err := c.asker.Ask(ctx, t.Namespace, t.Name, endpoint)
 	switch {
@@ -318,23 +342,36 @@ func (v verifyRecovery) rights(t *actions.Task) []Right {
 // every is how often services are looked at: an endpoint cannot be watched.
 const every = time.Second
 
+// DryRun says so where nobody could ask the endpoint.
+func (v verifyRecovery) DryRun(_ context.Context, req *actions.Request) (*actions.Preview, error) {
+	return v.c.looks(req.Target, req.Parameters.Given("healthEndpoint"))
+}
+
 func (v verifyRecovery) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	names, _ := req.Parameters.Get("services").([]string)
 	stableFor := req.Parameters.Duration("stableFor")
-	since, last := time.Now(), error(nil)
+	var since time.Time // the end of the first look of all that found everything healthy; zero when the last did not
+	var last error
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		well := true
 		for _, name := range names {
 			t := schema.Target{Kind: "Service", Namespace: req.Parameters.String("namespace"), Name: name}
 			if err := v.c.healthy(ctx, req.Task, t, req.Parameters.String("healthEndpoint"), 0); err != nil {
 				if ctx.Err() == nil && !actions.IsTransient(err) {
 					return nil, err
 				}
-				since, last = time.Now(), err
+				well, last = false, err
 			}
 		}
-		if ctx.Err() == nil && time.Since(since) >= stableFor {
+		switch {
+		case !well:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		}
+		if well && ctx.Err() == nil && time.Since(since) >= stableFor {
 			return &actions.Result{Message: fmt.Sprintf("%s healthy for %v without a break", strings.Join(names, ", "), stableFor)}, nil
 		}
 		select {

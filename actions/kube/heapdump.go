@@ -109,9 +109,16 @@ func jvm(list string) string {
 }
 
 func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, name, pid string) (a actions.Artifact, err error) {
-	file := req.Parameters.String("outputPath")
-	if file == "" {
-		file = "/tmp/" + name + ".hprof"
+	file := "/tmp/" + stepName(req) + ".hprof"
+	remove := func(ctx context.Context) error { _, err := c.output(ctx, p, "rm", "-f", "--", file); return err }
+	if given := req.Parameters.String("outputPath"); given != "" {
+		file = path.Clean(given)
+		err = c.free(ctx, p, file)
+	} else { // an attempt before this one may have left it
+		err = remove(ctx)
+	}
+	if err != nil {
+		return a, err
 	}
 	if err := c.hasRoom(ctx, p, path.Dir(file), pid); err != nil {
 		return a, err
@@ -123,7 +130,7 @@ func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, na
 	defer func() { // also when the step was stopped in the middle: a dump fills a disk
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 		defer cancel()
-		_, _ = c.output(ctx, p, "rm", "-f", "--", file)
+		_ = remove(ctx)
 	}()
 	if _, err := c.output(ctx, p, append(args, file)...); err != nil {
 		return a, err
@@ -135,10 +142,24 @@ func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, na
 	if a, err = c.keep(ctx, req, name, c.stream(ctx, p, []string{"cat", "--", file})); err != nil {
 		return a, err
 	}
-	if want, _, _ := strings.Cut(sum, " "); want != a.SHA256 {
+	if want, _, _ := strings.Cut(strings.TrimPrefix(sum, `\`), " "); want != a.SHA256 { // which stands before names that are escaped
 		return a, actions.Permanent(fmt.Errorf("heap dump %s has SHA-256 %s in the pod and %s here", file, want, a.SHA256))
 	}
 	return a, nil
+}
+
+// free is nil when there is nothing in the place of a file, which would be overwritten and then removed.
+func (c *Cluster) free(ctx context.Context, p place, file string) error {
+	found, err := c.output(ctx, p, "find", path.Dir(file), "-maxdepth", "1", "-name", globQuoted(path.Base(file)))
+	if err == nil && found != "" {
+		err = actions.Permanent(fmt.Errorf("%s has a file %s already: give another outputPath", p.target(), file))
+	}
+	return err
+}
+
+// globQuoted is a pattern that only a name itself fits.
+func globQuoted(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
 // hasRoom looks whether a folder has room for a dump, which is at most as large as the process.
@@ -153,13 +174,17 @@ func (c *Cluster) hasRoom(ctx context.Context, p place, folder, pid string) erro
 	}
 	var need, free int64
 	for line := range strings.Lines(status) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
-			need, _ = strconv.ParseInt(f[1], 10, 64)
+		if f := strings.Fields(line); len(f) > 1 && (f[0] == "VmRSS:" || f[0] == "VmSwap:") {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			need += n
 		}
 	}
 	lines := strings.Split(df, "\n")
 	if f := strings.Fields(lines[len(lines)-1]); len(f) > 3 {
 		free, _ = strconv.ParseInt(f[3], 10, 64)
+	}
+	if need == 0 {
+		return actions.Permanent(fmt.Errorf("%s does not say how large process %s is, and a dump may fill its disk", p.target(), pid))
 	}
 	if free < need {
 		return actions.Permanent(fmt.Errorf("%s has %d KiB free in %s, and the dump may need %d: give another outputPath", p.target(), free, folder, need))
