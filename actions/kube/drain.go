@@ -32,6 +32,34 @@ type drain struct {
 
 func (h *drain) BeginsItself() bool { return true }
 
+// cordonedBy is where a node has which step cordoned it: one that goes on after a crash finds it cordoned, and yet has to uncordon it.
+const cordonedBy = "remedy/cordoned-by"
+
+var cordonedByPath = []string{"metadata", "annotations", cordonedBy}
+
+// markedCordon is a cordon that says whose it is, unless the node has one already.
+type markedCordon struct{ cordon }
+
+func (v markedCordon) want(req *actions.Request, live object) []field {
+	fields := v.cordon.want(req, live)
+	if live.has(fields) && live.at(cordonedByPath...) != req.Key() {
+		return fields
+	}
+	return append(fields, field{cordonedByPath, req.Key()})
+}
+
+// former are the fields of a node before the step cordoned it, of which a node that it has cordoned says nothing any more.
+func (v markedCordon) former(req *actions.Request, live object, want []field) []field {
+	if !live.has(want) || live.at(cordonedByPath...) != req.Key() {
+		return live.now(want)
+	}
+	former := make([]field, len(want))
+	for i := range want {
+		former[i].path = want[i].path
+	}
+	return former
+}
+
 func (h *drain) rights(t *actions.Task) []Right {
 	return slices.Concat(h.cordon.rights(t), rightsTo("list watch", "", "pods", "", ""), rightsTo("create", "", "pods/eviction", "", ""),
 		rightsTo("list", "policy", "poddisruptionbudgets", "", ""))
@@ -60,6 +88,7 @@ func (h *drain) leaving(ctx context.Context, req *actions.Request) (pods []*core
 		switch {
 		case p.Annotations[corev1.MirrorPodAnnotationKey] != "":
 			continue // the kubelet's own: nobody can evict it
+		case p.DeletionTimestamp != nil: // it leaves anyway
 		case !finished && owner != nil && owner.Kind == "DaemonSet":
 			if req.Parameters.Bool("ignoreDaemonSets") {
 				continue
@@ -98,8 +127,8 @@ func (h *drain) Execute(ctx context.Context, req *actions.Request) (*actions.Res
 	want := h.cordon.verb.want(req, live)
 	before := live.now(want)
 	undo := &actions.Undo{Summary: "nothing: it was cordoned before, and evicted pods do not come back", State: map[string]any{"uid": live.uid()}}
-	if !live.has(want) {
-		undo = &actions.Undo{Summary: "uncordon " + req.Target.Name + "; evicted pods do not come back", State: state(live, before, want)}
+	if former := (markedCordon{}).former(req, live, want); len(h.cordon.describe(former, want)) > 0 {
+		undo = &actions.Undo{Summary: "uncordon " + req.Target.Name + "; evicted pods do not come back", State: state(live, former, want)}
 	}
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
@@ -138,15 +167,21 @@ const (
 // evict evicts a pod, and waits where a disruption budget does not let it go yet.
 func (h *drain) evict(ctx context.Context, req *actions.Request, p *corev1.Pod, held *atomic.Int64) error {
 	t := place{pod: p}.target()
-	for wait, first := firstTry, true; ; wait, first = min(2*wait, lastTry), false {
+	var blocked error // what a budget said last
+	for wait := firstTry; ; wait = min(2*wait, lastTry) {
 		err := h.c.client.CoreV1().Pods(p.Namespace).EvictV1(ctx, h.eviction(req, p))
 		switch {
 		case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or another has its name
 			return nil
+		case ctx.Err() != nil:
 		case apierrors.IsTooManyRequests(err):
-			if first {
+			if h.left(ctx, p) { // a budget is asked before the UID is looked at, and may hold another pod of that name
+				return nil
+			}
+			if blocked == nil {
 				held.Add(1)
 			}
+			blocked = err
 		case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "more than one PodDisruptionBudget"):
 			return actions.Permanent(fmt.Errorf("%s cannot be evicted: %s cover it, and only one may: %w", t, h.budgets(ctx, p), err))
 		case !kubefault.Passes(err):
@@ -163,12 +198,18 @@ func (h *drain) evict(ctx context.Context, req *actions.Request, p *corev1.Pod, 
 			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 				return cause
 			}
-			if apierrors.IsTooManyRequests(err) {
+			if blocked != nil {
 				return fmt.Errorf("%s was held back until the time was up: %s lets it go when more pods are healthy: %w", t, h.budgets(context.WithoutCancel(ctx), p), context.Cause(ctx))
 			}
 			return fmt.Errorf("%s could not be evicted: %w", t, err)
 		}
 	}
+}
+
+// left tells whether a pod is gone, or another has its name.
+func (h *drain) left(ctx context.Context, p *corev1.Pod) bool {
+	list, err := h.c.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", p.Name).String()})
+	return err == nil && !slices.ContainsFunc(list.Items, func(now corev1.Pod) bool { return now.UID == p.UID })
 }
 
 func (h *drain) eviction(req *actions.Request, p *corev1.Pod) *policyv1.Eviction {

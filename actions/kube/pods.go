@@ -13,7 +13,7 @@ import (
 func (c *Cluster) podHandlers() map[string]handler {
 	return map[string]handler{
 		"restart_pod":        &restartPod{c, &edit{c, workloads{}, restart{}}},
-		"drain_node":         &drain{c, &edit{c, nodes{}, cordon{}}},
+		"drain_node":         &drain{c, &edit{c, nodes{}, markedCordon{}}},
 		"quarantine_pod":     &quarantine{c},
 		"expand_pvc":         &edit{c, claims{}, expand{}},
 		"migrate_workload":   &migrate{c, command{c, nameOf}},
