@@ -153,14 +153,38 @@ func TestNoActionInPodsFailsBecauseTheAPIServerIsAwayForAWhile(t *testing.T) {
 	failed := map[string]error{}
 	var mu sync.Mutex
 	var done sync.WaitGroup
+	// Two that are in the middle: one has written nothing yet, and what the other waits for happens while nobody can see it.
+	c.volume("data", true)
+	c.deployment("used", 1, "")
+	c.settled("used")
+	c.uses("used", busy)
+	grow, _ := there.request("expand_pvc", map[string]any{"namespace": c.namespace, "pvc": "data", "size": "2Gi"})
+	fit, fitting := there.request("optimize_resources", map[string]any{"namespace": c.namespace, "deployment": "used", "dryRun": false, "stableFor": "1s"})
+	cut, ready := make(chan struct{}), make(chan struct{})
+	fitting.before = func() { close(ready); <-cut }
+	for _, req := range []*actions.Request{grow, fit} {
+		done.Go(func() {
+			_, err := there.execute(req)
+			mu.Lock()
+			defer mu.Unlock()
+			failed[req.Action+" in the middle"] = err
+		})
+	}
+	<-ready
+	require.Eventually(t, func() bool {
+		p, err := c.client.CoreV1().PersistentVolumeClaims(c.namespace).Get(t.Context(), "data", metav1.GetOptions{})
+		return err == nil && p.Spec.Resources.Requests.Storage().String() == "2Gi"
+	}, eventually, tick)
 	road.cut()
+	close(cut)
+	c.resizer(grown)
 	began := time.Now()
 	time.AfterFunc(away, func() { road.mend(t) })
 	for action, u := range usages {
 		switch action {
 		case "restart_pod", "quarantine_pod", "drain_node": // which are among the others
 			continue
-		case "expand_pvc", "optimize_resources": // whose controllers are not here
+		case "expand_pvc": // which is in the middle
 			continue
 		}
 		p := maps.Clone(u.parameters)

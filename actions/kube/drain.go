@@ -60,6 +60,7 @@ func (h *drain) leaving(ctx context.Context, req *actions.Request) (pods []*core
 		switch {
 		case p.Annotations[corev1.MirrorPodAnnotationKey] != "":
 			continue // the kubelet's own: nobody can evict it
+		case p.DeletionTimestamp != nil: // it leaves anyway
 		case !finished && owner != nil && owner.Kind == "DaemonSet":
 			if req.Parameters.Bool("ignoreDaemonSets") {
 				continue
@@ -98,7 +99,7 @@ func (h *drain) Execute(ctx context.Context, req *actions.Request) (*actions.Res
 	want := h.cordon.verb.want(req, live)
 	before := live.now(want)
 	undo := &actions.Undo{Summary: "nothing: it was cordoned before, and evicted pods do not come back", State: map[string]any{"uid": live.uid()}}
-	if !live.has(want) {
+	if len(h.cordon.describe(before, want)) > 0 {
 		undo = &actions.Undo{Summary: "uncordon " + req.Target.Name + "; evicted pods do not come back", State: state(live, before, want)}
 	}
 	if err := req.Begin(ctx, undo); err != nil {
@@ -138,15 +139,21 @@ const (
 // evict evicts a pod, and waits where a disruption budget does not let it go yet.
 func (h *drain) evict(ctx context.Context, req *actions.Request, p *corev1.Pod, held *atomic.Int64) error {
 	t := place{pod: p}.target()
-	for wait, first := firstTry, true; ; wait, first = min(2*wait, lastTry), false {
+	var blocked error // what a budget said last
+	for wait := firstTry; ; wait = min(2*wait, lastTry) {
 		err := h.c.client.CoreV1().Pods(p.Namespace).EvictV1(ctx, h.eviction(req, p))
 		switch {
 		case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or another has its name
 			return nil
+		case ctx.Err() != nil:
 		case apierrors.IsTooManyRequests(err):
-			if first {
+			if h.left(ctx, p) { // a budget is asked before the UID is looked at, and may hold another pod of that name
+				return nil
+			}
+			if blocked == nil {
 				held.Add(1)
 			}
+			blocked = err
 		case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "more than one PodDisruptionBudget"):
 			return actions.Permanent(fmt.Errorf("%s cannot be evicted: %s cover it, and only one may: %w", t, h.budgets(ctx, p), err))
 		case !kubefault.Passes(err):
@@ -163,12 +170,18 @@ func (h *drain) evict(ctx context.Context, req *actions.Request, p *corev1.Pod, 
 			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 				return cause
 			}
-			if apierrors.IsTooManyRequests(err) {
+			if blocked != nil {
 				return fmt.Errorf("%s was held back until the time was up: %s lets it go when more pods are healthy: %w", t, h.budgets(context.WithoutCancel(ctx), p), context.Cause(ctx))
 			}
 			return fmt.Errorf("%s could not be evicted: %w", t, err)
 		}
 	}
+}
+
+// left tells whether a pod is gone, or another has its name.
+func (h *drain) left(ctx context.Context, p *corev1.Pod) bool {
+	list, err := h.c.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", p.Name).String()})
+	return err == nil && !slices.ContainsFunc(list.Items, func(now corev1.Pod) bool { return now.UID == p.UID })
 }
 
 func (h *drain) eviction(req *actions.Request, p *corev1.Pod) *policyv1.Eviction {
@@ -287,10 +300,13 @@ func (h *drain) Probe(ctx context.Context, req *actions.Request) (actions.Outcom
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	if len(pods) == 0 && live.at(unschedulable...) == true {
-		return actions.OutcomeHappened, nil
+	switch {
+	case live.at(unschedulable...) != true:
+		return actions.OutcomeDidNotHappen, nil
+	case len(pods) > 0:
+		return actions.OutcomeUnfinished, nil
 	}
-	return actions.OutcomeDidNotHappen, nil
+	return actions.OutcomeHappened, nil
 }
 
 // Compensate uncordons the node, if it was cordoned here.

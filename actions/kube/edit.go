@@ -296,6 +296,9 @@ func (e *edit) check(ctx context.Context, req *actions.Request, live object) err
 	return actions.Permanent(fmt.Errorf("%s is written from git by %s, which would change it back: change it there, as update_git_manifests does", req.Target, owner))
 }
 
+// aftermath is where an undo has what follows from it.
+const aftermath = "then"
+
 // undo is what puts the fields back.
 func (e *edit) undo(ctx context.Context, req *actions.Request, live object, before, want []field) (*actions.Undo, error) {
 	if v, ok := e.verb.(interface{ forgets() bool }); ok && v.forgets() { // nobody wants the former values to be anywhere
@@ -304,6 +307,11 @@ func (e *edit) undo(ctx context.Context, req *actions.Request, live object, befo
 	u := &actions.Undo{State: state(live, before, want)}
 	if !e.hidesAny(before) && !e.hidesAny(want) {
 		u.Summary = "put " + strings.Join(e.describe(want, before), ", ") + " back on " + req.Target.String()
+		if v, ok := e.verb.(interface{ aftermath(live object) string }); ok {
+			if then := v.aftermath(live); then != "" {
+				u.Summary, u.State[aftermath] = u.Summary+"; "+then, then
+			}
+		}
 		return u, nil
 	}
 	paths := make([]string, len(want))

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,9 +21,10 @@ func explain(err error, verb, resource string, t schema.Target) error {
 	if t.Namespace != "" {
 		where = "in namespace " + t.Namespace
 	}
+	_, explained := errors.AsType[*actions.HandlerError](err)
 	switch {
-	case err == nil:
-		return nil
+	case err == nil || explained:
+		return err
 	case apierrors.IsNotFound(err):
 		return actions.Permanent(fmt.Errorf("%s does not exist: %w", t, err))
 	case apierrors.IsForbidden(err):

@@ -88,6 +88,9 @@ func (r reversible) Compensate(ctx context.Context, req *actions.Request, undo *
 	err := r.compensator.Compensate(ctx, req, undo)
 	if undo != nil {
 		note, reason := "undone", "RemedyUndone"
+		if then, _ := undo.State[aftermath].(string); then != "" {
+			note += "; " + then
+		}
 		if err != nil {
 			note, reason = "could not be undone: "+err.Error(), "RemedyUndoFailed"
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,7 +32,7 @@ func (r *rolling) rights(t *actions.Task) []Right {
 
 // Execute restarts one stage after the other, and waits for each.
 func (r *rolling) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	stages, err := r.checked(ctx, req)
+	stages, uids, warnings, err := r.checked(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -44,36 +45,41 @@ func (r *rolling) Execute(ctx context.Context, req *actions.Request) (*actions.R
 		return nil, err
 	}
 	for _, stage := range stages {
-		if err := r.c.roll(ctx, stage, req.Key(), req.Parameters.Duration("stableFor")); err != nil {
+		if err := r.c.rollThose(ctx, stage, uids, req.Key(), req.Parameters.Duration("stableFor")); err != nil {
 			return nil, err
 		}
 	}
-	return &actions.Result{Message: fmt.Sprintf("restarted %v", names)}, nil
+	return &actions.Result{Message: strings.Join(append([]string{fmt.Sprintf("restarted %v", names)}, warnings...), "; ")}, nil
 }
 
-func (r *rolling) checked(ctx context.Context, req *actions.Request) ([][]schema.Target, error) {
-	stages, err := r.find(ctx, req)
-	if err != nil {
-		return nil, err
+// checked are the workloads, which all can be restarted, with their UIDs, and what people should know of them.
+func (r *rolling) checked(ctx context.Context, req *actions.Request) (stages [][]schema.Target, uids map[schema.Target]string, warnings []string, err error) {
+	if stages, err = r.find(ctx, req); err != nil {
+		return nil, nil, nil, err
 	}
+	uids = map[schema.Target]string{}
 	for _, t := range slices.Concat(stages...) {
 		if err := r.c.spare(ctx, t); err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 		live, err := workloads{}.get(ctx, r.c, t)
 		if err != nil {
-			return nil, explain(err, "get", "workloads", t)
+			return nil, nil, nil, explain(err, "get", "workloads", t)
 		}
 		if err := restartable(t, live); err != nil {
-			return nil, err
+			return nil, nil, nil, err
+		}
+		uids[t] = live.uid()
+		if owner := gitOwner(live); owner != "" {
+			warnings = append(warnings, fmt.Sprintf("%s writes %s from git, and may change it back", owner, t))
 		}
 	}
-	return stages, nil
+	return stages, uids, warnings, nil
 }
 
 // DryRun has the API server check the marks.
 func (r *rolling) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	stages, err := r.checked(ctx, req)
+	stages, _, warnings, err := r.checked(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +100,9 @@ func (r *rolling) DryRun(ctx context.Context, req *actions.Request) (*actions.Pr
 			return nil, err
 		}
 		p.Change = append(p.Change, "restart "+t.String())
+	}
+	for _, w := range warnings {
+		p.Change = append(p.Change, "warning: "+w)
 	}
 	return p, nil
 }

@@ -27,13 +27,13 @@ func (nodes) get(ctx context.Context, c *Cluster, t schema.Target) (object, erro
 }
 
 func (nodes) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
-	list := slices.ContainsFunc(fields, func(f field) bool { return len(f.path) > 2 })
-	if list { // the API server knows the whole list only
+	plain := slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return f.path[1] == "taints" })
+	if len(plain) < len(fields) { // the API server knows the whole list only
 		order, _ := live.at(orderPath...).([]any)
 		after := object(merged(live, fields))
-		fields = []field{{taints, listOf(order, after.at(taints...))}}
+		plain = append(plain, field{taints, listOf(order, after.at(taints...))})
 	}
-	data, err := patchOf(live, fields)
+	data, err := patchOf(live, plain)
 	if err != nil {
 		return nil, err
 	}

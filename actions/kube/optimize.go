@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/schema"
@@ -29,7 +32,7 @@ func (h *optimize) rights(t *actions.Task) []Right {
 		_, resource := workloads{}.name(t.Target)
 		return append(metrics, rightsTo("get", "apps", resource, ns, t.Target.Name)...)
 	}
-	return append(metrics, h.edit(nil).rights(t)...)
+	return slices.Concat(metrics, h.edit(nil).rights(t), rightsTo("list", "autoscaling", "horizontalpodautoscalers", ns, ""))
 }
 
 func (h *optimize) edit(fields []field) *edit {
@@ -47,9 +50,13 @@ type usage map[string]map[string]quantity.Quantity
 
 // used is what the containers of pods with labels use now.
 func (h *optimize) used(ctx context.Context, namespace string, selector labels.Selector) (usage, error) {
-	data, err := h.c.client.CoreV1().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/namespaces/"+namespace+"/pods").Param("labelSelector", selector.String()).DoRaw(ctx)
+	var data []byte
+	err := patiently(ctx, func() (err error) {
+		data, err = h.c.client.CoreV1().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/namespaces/"+namespace+"/pods").Param("labelSelector", selector.String()).DoRaw(ctx)
+		return explain(err, "list", "pods.metrics.k8s.io", schema.Target{Kind: "metrics server", Namespace: namespace, Name: "metrics.k8s.io"})
+	})
 	if err != nil {
-		return nil, explain(err, "list", "pods.metrics.k8s.io", schema.Target{Kind: "metrics server", Namespace: namespace, Name: "metrics.k8s.io"})
+		return nil, err
 	}
 	var list struct {
 		Items []struct {
@@ -78,9 +85,14 @@ func (h *optimize) used(ctx context.Context, namespace string, selector labels.S
 	return most, nil
 }
 
-// recommended are the fields that a workload should have.
-func (h *optimize) recommended(ctx context.Context, req *actions.Request, t schema.Target) ([]field, error) {
-	o, _, err := h.c.workload(ctx, t)
+// recommended are the fields that a workload should have; none where nothing is known of its use.
+func (h *optimize) recommended(ctx context.Context, req *actions.Request, t schema.Target) (fields []field, err error) {
+	var o runtime.Object
+	var template *corev1.PodTemplateSpec
+	err = patiently(ctx, func() (err error) {
+		o, template, err = h.c.workload(ctx, t)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -92,22 +104,43 @@ func (h *optimize) recommended(ctx context.Context, req *actions.Request, t sche
 	if err != nil {
 		return nil, err
 	}
-	if len(most) == 0 {
-		return nil, actions.Permanent(fmt.Errorf("there are no metrics of %s yet: wait until the metrics server has seen its pods", t))
-	}
 	strategy := req.Parameters.String("strategy")
 	if strategy == "" {
 		strategy = "balanced"
 	}
 	m := margins[strategy]
-	var fields []field
-	for _, name := range slices.Sorted(maps.Keys(most)) {
-		cpu, memory := most[name]["cpu"], most[name]["memory"]
-		fields = append(fields, field{container(name, "resources", "limits", "memory"), mebibytes(memory, m.limit)},
-			field{container(name, "resources", "requests", "cpu"), quantity.NewMilliQuantity(max(10, int64(float64(cpu.MilliValue())*m.request)), quantity.DecimalSI).String()},
-			field{container(name, "resources", "requests", "memory"), mebibytes(memory, m.request)})
+	for i := range template.Spec.Containers { // not those that others add to its pods
+		one := &template.Spec.Containers[i]
+		cpu, memory := most[one.Name]["cpu"], most[one.Name]["memory"]
+		if memory.Sign() > 0 {
+			fields = append(fields, field{container(one.Name, "resources", "limits", "memory"), mebibytes(memory, m.limit)})
+		}
+		if cpu.Sign() > 0 {
+			fields = append(fields, field{container(one.Name, "resources", "requests", "cpu"), millis(cpu, m.request, one.Resources.Limits[corev1.ResourceCPU])})
+		}
+		if memory.Sign() > 0 {
+			fields = append(fields, field{container(one.Name, "resources", "requests", "memory"), mebibytes(memory, m.request)})
+		}
 	}
 	return fields, nil
+}
+
+// of is recommended for the workload that is to be changed.
+func (h *optimize) of(ctx context.Context, req *actions.Request) ([]field, error) {
+	fields, err := h.recommended(ctx, req, req.Target)
+	if err == nil && len(fields) == 0 {
+		err = actions.Permanent(fmt.Errorf("there are no metrics of %s yet: wait until the metrics server has seen its pods", req.Target))
+	}
+	return fields, err
+}
+
+// millis is a multiple of an amount of CPU, at least 10m and at most the container's limit, if it has one.
+func millis(q quantity.Quantity, factor float64, limit quantity.Quantity) string {
+	n := max(10, int64(float64(q.MilliValue())*factor))
+	if limit.Sign() > 0 {
+		n = min(n, limit.MilliValue())
+	}
+	return quantity.NewMilliQuantity(n, quantity.DecimalSI).String()
 }
 
 // mebibytes is a multiple of an amount of memory, at least 32Mi.
@@ -140,30 +173,45 @@ func (h *optimize) Execute(ctx context.Context, req *actions.Request) (*actions.
 	if err != nil {
 		return nil, err
 	}
+	if !req.Parameters.Bool("dryRun") {
+		fields, err := h.of(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		r, err := h.edit(fields).Execute(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		r.Outputs = map[string]any{req.Target.String(): amountsOf(fields)}
+		return r, nil
+	}
 	told := map[string]any{}
-	var fields []field
 	for _, t := range targets {
-		if fields, err = h.recommended(ctx, req, t); err != nil {
+		fields, err := h.recommended(ctx, req, t)
+		if err != nil {
 			return nil, err
 		}
-		amounts := map[string]any{}
-		for _, f := range fields {
-			amounts[f.path[4]+"."+f.path[6]+"."+f.path[7]] = f.value
+		if len(fields) > 0 {
+			told[t.String()] = amountsOf(fields)
 		}
-		told[t.String()] = amounts
 	}
-	if req.Parameters.Bool("dryRun") {
-		if err := req.Begin(ctx, nil); err != nil {
-			return nil, err
-		}
-		return &actions.Result{Message: fmt.Sprintf("%d workloads have a recommendation; nothing was changed", len(told)), Outputs: told}, nil
-	}
-	r, err := h.edit(fields).Execute(ctx, req)
-	if err != nil {
+	if err := req.Begin(ctx, nil); err != nil {
 		return nil, err
 	}
-	r.Outputs = told
-	return r, nil
+	message := fmt.Sprintf("%d workloads have a recommendation; nothing was changed", len(told))
+	if n := len(targets) - len(told); n > 0 {
+		message += fmt.Sprintf("; there are no metrics of %d others", n)
+	}
+	return &actions.Result{Message: message, Outputs: told}, nil
+}
+
+// amountsOf are fields as people read them: main.limits.memory, say.
+func amountsOf(fields []field) map[string]any {
+	amounts := map[string]any{}
+	for _, f := range fields {
+		amounts[f.path[4]+"."+f.path[6]+"."+f.path[7]] = f.value
+	}
+	return amounts
 }
 
 func (h *optimize) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
@@ -174,11 +222,44 @@ func (h *optimize) DryRun(ctx context.Context, req *actions.Request) (*actions.P
 	if req.Parameters.Bool("dryRun") {
 		return &actions.Preview{Verdict: actions.Verified, Change: []string{fmt.Sprintf("nothing: it looks at what %d workloads use", len(targets))}}, nil
 	}
-	fields, err := h.recommended(ctx, req, req.Target)
+	fields, err := h.of(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return h.edit(fields).DryRun(ctx, req)
+	p, err := h.edit(fields).DryRun(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	warning, err := h.c.scaledByUse(ctx, req.Target)
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		p.Change = append(p.Change, "warning: "+warning)
+	}
+	return p, nil
+}
+
+// scaledByUse says which autoscaler sizes a workload by a share of what its pods request; "" for none.
+func (c *Cluster) scaledByUse(ctx context.Context, t schema.Target) (warning string, err error) {
+	err = patiently(ctx, func() error {
+		all, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(t.Namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return explain(err, "list", "horizontalpodautoscalers", t)
+		}
+		for i := range all.Items {
+			h := &all.Items[i]
+			if of := h.Spec.ScaleTargetRef; of.Kind == t.Kind && of.Name == t.Name && slices.ContainsFunc(h.Spec.Metrics, ofRequests) {
+				warning = fmt.Sprintf("HorizontalPodAutoscaler %s scales it by a share of its requests, and gives it another size when these change", h.Name)
+			}
+		}
+		return nil
+	})
+	return warning, err
+}
+
+func ofRequests(m autoscalingv2.MetricSpec) bool {
+	return m.Resource != nil && m.Resource.Target.AverageUtilization != nil || m.ContainerResource != nil && m.ContainerResource.Target.AverageUtilization != nil
 }
 
 // Probe tells whether the workload has what was worked out for it.
@@ -208,8 +289,13 @@ type optimized struct {
 
 func (v optimized) want(*actions.Request, object) []field { return v.fields }
 
-func (optimized) rights(t *actions.Task) []Right { return rolloutRights(t) }
-
-func (optimized) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
-	return restartable(req.Target, live)
+func (v optimized) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
+	if err := restartable(req.Target, live); err != nil {
+		return err
+	}
+	after := object(merged(live, v.fields))
+	if err := c.withinRanges(ctx, req, after); err != nil {
+		return err
+	}
+	return c.withinQuota(ctx, req, live, after)
 }

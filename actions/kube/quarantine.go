@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,8 +23,11 @@ import (
 	"github.com/remedykit/remedy/schema"
 )
 
-// selected are Pods with the labels by which their owner and services select them.
-type selected struct{ pods }
+// selected are Pods with the labels by which their owner and services select them, for a request to keep one apart.
+type selected struct {
+	pods
+	req *actions.Request
+}
 
 // byOwner and byServices are where an object has these labels.
 const (
@@ -43,12 +47,18 @@ func (selected) get(ctx context.Context, c *Cluster, t schema.Target) (object, e
 		switch ref.Kind {
 		case "ReplicaSet":
 			set, err := c.client.AppsV1().ReplicaSets(t.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) { // it selects nothing any more
+				break
+			}
 			if err != nil {
 				return nil, err
 			}
 			selector = set.Spec.Selector
 		case "StatefulSet", "DaemonSet":
 			live, err := workloads{}.get(ctx, c, schema.Target{Kind: ref.Kind, Namespace: t.Namespace, Name: ref.Name})
+			if apierrors.IsNotFound(err) {
+				break
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -82,41 +92,60 @@ func (selected) get(ctx context.Context, c *Cluster, t schema.Target) (object, e
 	return with(with(o, []string{byOwner}, owner), []string{byServices}, services), nil
 }
 
-func (selected) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
+// patch writes the labels once the policy waits for them: so the pod is cut off at once, and one that has the labels is.
+func (s selected) patch(ctx context.Context, c *Cluster, t schema.Target, live object, fields []field, o metav1.PatchOptions) (object, error) {
+	if len(o.DryRun) == 0 {
+		if err := c.cutOff(ctx, s.req, types.UID(live.uid())); err != nil {
+			return nil, err
+		}
+	}
 	return pods{}.patch(ctx, c, t, live, fields, o)
 }
 
 // isolate marks a pod and takes away what selects it.
 type isolate struct{}
 
-// quarantined is the label of a pod in quarantine that names none.
+// quarantined is the label of a pod in quarantine. Its value is for this pod alone, and so is the network policy.
 const quarantined = "remedy/quarantined"
 
+// apart names what belongs to a pod in quarantine.
+func apart(pod schema.Target) string {
+	sum := sha256.Sum256([]byte(pod.String()))
+	return hex.EncodeToString(sum[:10])
+}
+
+// quarantineLabel is the label that the step marks the pod with besides; the key is "" when it names none.
 func quarantineLabel(req *actions.Request) (key, value string) {
 	key, value, _ = strings.Cut(req.Parameters.String("quarantineLabel"), "=")
-	if key == "" {
-		key = quarantined
-	}
-	if value == "" { // unique, so that the network policy is for this pod alone
-		sum := sha256.Sum256([]byte(req.Target.String()))
-		value = hex.EncodeToString(sum[:10])
+	if value == "" {
+		value = apart(req.Target)
 	}
 	return key, value
 }
 
-func (isolate) want(req *actions.Request, live object) []field {
-	key, value := quarantineLabel(req)
-	have, _ := live.at("metadata", "labels").(map[string]any)
+// selecting are the labels that have to go.
+func (isolate) selecting(req *actions.Request, live object) map[string]any {
 	drop, _ := live.at(byOwner).(map[string]any)
-	drop = maps.Clone(drop)
-	if services, ok := live.at(byServices).(map[string]any); ok && req.Parameters.Bool("removeFromService") {
-		if drop == nil {
-			drop = map[string]any{}
-		}
-		maps.Copy(drop, services)
+	services, _ := live.at(byServices).(map[string]any)
+	if drop = maps.Clone(drop); drop == nil {
+		drop = map[string]any{}
 	}
-	fields := []field{{[]string{"metadata", "labels", key}, value}}
-	for _, k := range slices.Sorted(maps.Keys(drop)) {
+	if req.Parameters.Bool("removeFromService") {
+		maps.Copy(drop, services)
+		return drop
+	}
+	maps.DeleteFunc(drop, func(k string, _ any) bool { return services[k] != nil })
+	return drop
+}
+
+func (v isolate) want(req *actions.Request, live object) []field {
+	fields := []field{{[]string{"metadata", "labels", quarantined}, apart(req.Target)}}
+	key, value := quarantineLabel(req)
+	if key != "" {
+		fields = append(fields, field{[]string{"metadata", "labels", key}, value})
+	}
+	have, _ := live.at("metadata", "labels").(map[string]any)
+	for _, k := range slices.Sorted(maps.Keys(v.selecting(req, live))) {
 		if have[k] != nil && k != key {
 			fields = append(fields, field{[]string{"metadata", "labels", k}, nil})
 		}
@@ -124,35 +153,118 @@ func (isolate) want(req *actions.Request, live object) []field {
 	return fields
 }
 
-func (isolate) check(_ context.Context, _ *Cluster, req *actions.Request, live object) error {
+func (v isolate) check(_ context.Context, _ *Cluster, req *actions.Request, live object) error {
 	if live.at("metadata", "deletionTimestamp") != nil {
 		return actions.Permanent(fmt.Errorf("%s is being deleted: there is nothing to keep apart", req.Target))
+	}
+	key, value := quarantineLabel(req)
+	switch {
+	case key == quarantined && value != apart(req.Target):
+		return actions.Permanent(fmt.Errorf("the label %s of %s is for the runner: name another quarantineLabel, or none", key, req.Target))
+	case v.selecting(req, live)[key] != nil && live.at("metadata", "labels", key) == value:
+		return actions.Permanent(fmt.Errorf("%s has the label %s=%s, by which it is selected now: name another quarantineLabel", req.Target, key, value))
 	}
 	return nil
 }
 
-// settle cuts the pod off, and waits until no service sends it anything.
-func (isolate) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
-	key, value := quarantineLabel(req)
-	err := patiently(ctx, func() error {
-		_, err := c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Create(ctx, &networkingv1.NetworkPolicy{
-			ObjectMeta: metav1.ObjectMeta{Name: policyName(req.Target), Labels: map[string]string{"app.kubernetes.io/managed-by": "remedy"}, Annotations: map[string]string{"remedy/step": req.Key()},
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: req.Target.Name, UID: types.UID(live.uid())}}},
-			Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{key: value}},
-				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}},
-		}, metav1.CreateOptions{FieldManager: c.fieldManager})
-		if apierrors.IsAlreadyExists(err) {
-			return nil
-		}
-		return explain(err, "create", "networkpolicies", req.Target)
-	})
-	if err != nil || !req.Parameters.Bool("removeFromService") {
-		return req.Target.Name + " is in quarantine; its services still know it", err
+// caveats are what people should know who keep a pod apart.
+func (isolate) caveats(req *actions.Request, live object) []string {
+	var all []string
+	if live.at("spec", "hostNetwork") == true {
+		all = append(all, req.Target.Name+" uses the network of its node, from which no NetworkPolicy cuts it off")
 	}
-	if err := c.outOfServices(ctx, req.Target, types.UID(live.uid())); err != nil {
+	kind, name := ownerOf(live)
+	switch kind {
+	case "", "ReplicaSet", "DaemonSet":
+	case "StatefulSet":
+		all = append(all, "StatefulSet "+name+" makes no other pod while there is one of that name")
+	default:
+		all = append(all, kind+" "+name+" may still count it as its own")
+	}
+	return all
+}
+
+// ownerOf is what an object belongs to; "" for nothing.
+func ownerOf(live object) (kind, name string) {
+	refs, _ := live.at("metadata", "ownerReferences").([]any)
+	for _, r := range refs {
+		if m, _ := r.(map[string]any); m["controller"] == true {
+			kind, _ = m["kind"].(string)
+			name, _ = m["name"].(string)
+		}
+	}
+	return kind, name
+}
+
+// aftermath says who is surplus once the pod is back.
+func (isolate) aftermath(live object) string {
+	if kind, name := ownerOf(live); kind == "ReplicaSet" || kind == "DaemonSet" {
+		return kind + " " + name + " then has a pod too many, and ends one"
+	}
+	return ""
+}
+
+// settle waits until no service sends the pod anything.
+func (v isolate) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
+	message := req.Target.Name + " is in quarantine; its services still know it"
+	if err := c.cutOff(ctx, req, types.UID(live.uid())); err != nil {
 		return "", err
 	}
-	return req.Target.Name + " is in quarantine, and out of its services", nil
+	if req.Parameters.Bool("removeFromService") {
+		if err := c.outOfServices(ctx, req.Target, types.UID(live.uid())); err != nil {
+			return "", err
+		}
+		message = req.Target.Name + " is in quarantine, and out of its services"
+	}
+	return strings.Join(append([]string{message}, v.caveats(req, live)...), "; "), nil
+}
+
+// cutOff makes the policy that lets nothing in or out of the pod, if it has none yet.
+func (c *Cluster) cutOff(ctx context.Context, req *actions.Request, uid types.UID) error {
+	policies := c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace)
+	t := schema.Target{Kind: "NetworkPolicy", Namespace: req.Target.Namespace, Name: policyName(req.Target)}
+	return patiently(ctx, func() error {
+		p, err := policies.Get(ctx, t.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			_, err = policies.Create(ctx, denyAll(req, uid), metav1.CreateOptions{FieldManager: c.fieldManager})
+			if apierrors.IsAlreadyExists(err) {
+				return actions.Transient(fmt.Errorf("create %s: %w", t, err))
+			}
+			return explain(err, "create", "networkpolicies", t)
+		case err != nil:
+			return explain(err, "get", "networkpolicies", t)
+		case cutsOff(p, uid):
+			return nil
+		case p.Labels[managedBy] != "remedy":
+			return actions.Permanent(fmt.Errorf("%s is somebody else's: rename it, for it has the name of the policy that cuts %s off", t, req.Target))
+		}
+		// It is that of a pod which had the name before, and would go with it.
+		err = policies.Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return explain(err, "delete", "networkpolicies", t)
+		}
+		return actions.Transient(fmt.Errorf("%s of a pod that is gone is in the way", t))
+	})
+}
+
+const (
+	managedBy = "app.kubernetes.io/managed-by"
+	madeBy    = "remedy/step"
+)
+
+func denyAll(req *actions.Request, uid types.UID) *networkingv1.NetworkPolicy {
+	return &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: policyName(req.Target), Labels: map[string]string{managedBy: "remedy"}, Annotations: map[string]string{madeBy: req.Key()},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: req.Target.Name, UID: uid}}},
+		Spec: networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{quarantined: apart(req.Target)}},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}},
+	}
+}
+
+// cutsOff tells whether a policy is that of a pod.
+func cutsOff(p *networkingv1.NetworkPolicy, pod types.UID) bool {
+	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == pod })
 }
 
 // outOfServices returns when a pod is in no EndpointSlice.
@@ -195,15 +307,14 @@ func (c *Cluster) outOfServices(ctx context.Context, pod schema.Target, uid type
 	})
 }
 
-func policyName(pod schema.Target) string {
-	sum := sha256.Sum256([]byte(pod.String()))
-	return "remedy-quarantine-" + hex.EncodeToString(sum[:10])
-}
+func policyName(pod schema.Target) string { return "remedy-quarantine-" + apart(pod) }
 
 // quarantine keeps a pod apart.
 type quarantine struct{ c *Cluster }
 
-func (h *quarantine) edit() *edit { return &edit{h.c, selected{}, isolate{}} }
+func (h *quarantine) edit(req *actions.Request) *edit {
+	return &edit{h.c, selected{req: req}, isolate{}}
+}
 
 func (h *quarantine) BeginsItself() bool { return true }
 
@@ -219,29 +330,42 @@ func (h *quarantine) rights(t *actions.Task) []Right {
 }
 
 func (h *quarantine) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	return h.edit().Execute(ctx, req)
+	return h.edit(req).Execute(ctx, req)
 }
 
 func (h *quarantine) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	p, err := h.edit().DryRun(ctx, req)
-	if err == nil {
-		p.Change = append(p.Change, "create NetworkPolicy "+req.Target.Namespace+"/"+policyName(req.Target)+", which lets nothing in or out")
+	e := h.edit(req)
+	p, err := e.DryRun(ctx, req)
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	live, err := e.read(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	p.Change = append(p.Change, "create NetworkPolicy "+req.Target.Namespace+"/"+policyName(req.Target)+", which lets nothing in or out")
+	for _, w := range (isolate{}).caveats(req, live) {
+		p.Change = append(p.Change, "warning: "+w)
+	}
+	return p, nil
 }
 
 // Probe tells whether the pod is cut off.
 func (h *quarantine) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
-	outcome, err := h.edit().Probe(ctx, req)
+	outcome, err := h.edit(req).Probe(ctx, req)
 	if outcome != actions.OutcomeHappened {
 		return outcome, err
 	}
-	_, err = h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Get(ctx, policyName(req.Target), metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return actions.OutcomeDidNotHappen, nil // a second try makes it
-	case err != nil:
+	p, err := h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Get(ctx, policyName(req.Target), metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
 		return actions.OutcomeUnknown, explain(err, "get", "networkpolicies", req.Target)
+	}
+	live, again := h.edit(req).read(ctx, req)
+	if again != nil {
+		return actions.OutcomeUnknown, again
+	}
+	if err != nil || !cutsOff(p, types.UID(live.uid())) {
+		return actions.OutcomeUnfinished, nil
 	}
 	return actions.OutcomeHappened, nil
 }
@@ -253,15 +377,20 @@ func (released) settle(context.Context, *Cluster, *actions.Request, object) (str
 	return "", nil
 }
 
-// Compensate takes the policy away and brings the labels back. Its owner then has a pod more than it wants, and ends one.
+// Compensate brings the labels back and takes the step's policy away. The pod's owner then has one more than it wants, and ends one.
 func (h *quarantine) Compensate(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
 	if undo == nil {
 		return nil
 	}
+	back := (&edit{h.c, pods{}, released{}}).Compensate(ctx, req, undo)
+	if back != nil && !errors.Is(back, actions.ErrDrift) {
+		return back
+	}
 	policies := h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace)
+	uid, _ := undo.State["uid"].(string)
 	err := patiently(ctx, func() error {
 		p, err := policies.Get(ctx, policyName(req.Target), metav1.GetOptions{})
-		if err == nil && slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return string(o.UID) == undo.State["uid"] }) {
+		if err == nil && cutsOff(p, types.UID(uid)) && p.Annotations[madeBy] == req.Key() {
 			err = policies.Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
 		}
 		if apierrors.IsNotFound(err) {
@@ -269,10 +398,7 @@ func (h *quarantine) Compensate(ctx context.Context, req *actions.Request, undo 
 		}
 		return explain(err, "delete", "networkpolicies", req.Target)
 	})
-	if err != nil {
-		return err
-	}
-	return (&edit{h.c, selected{}, released{}}).Compensate(ctx, req, undo)
+	return errors.Join(back, err)
 }
 
 func (h *quarantine) Footprint(_ context.Context, req *actions.Request) ([]actions.Touch, error) {

@@ -105,13 +105,20 @@ func (h *restartPod) Execute(ctx context.Context, req *actions.Request) (*action
 	return &actions.Result{Message: "pod " + name + " is ready in its place"}, nil
 }
 
-// siblings are the pods of the same owner, and the pod itself.
+// siblings are the pods of the same owner, and the pod itself. One that has ended was replaced when it did: any other may be the one.
 func (c *Cluster) siblings(ctx context.Context, p *corev1.Pod) (map[types.UID]bool, error) {
 	known := map[types.UID]bool{p.UID: true}
 	owner := metav1.GetControllerOf(p)
-	list, err := c.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil || owner == nil {
-		return known, explain(err, "list", "pods", place{pod: p}.target())
+	if owner == nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded {
+		return known, nil
+	}
+	var list *corev1.PodList
+	err := patiently(ctx, func() (err error) {
+		list, err = c.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{})
+		return explain(err, "list", "pods", place{pod: p}.target())
+	})
+	if err != nil {
+		return nil, err
 	}
 	for i := range list.Items {
 		if ownedBy(&list.Items[i], owner) {

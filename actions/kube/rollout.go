@@ -297,10 +297,15 @@ func replicas(n *int32) int32 {
 // roll restarts workloads, all at once, and waits until they have rolled out. One that carries the mark has been restarted
 // already.
 func (c *Cluster) roll(ctx context.Context, all []schema.Target, mark string, stableFor time.Duration) error {
+	return c.rollThose(ctx, all, nil, mark, stableFor)
+}
+
+// rollThose is roll for workloads that were looked at before: another one of the same name is refused.
+func (c *Cluster) rollThose(ctx context.Context, all []schema.Target, uids map[schema.Target]string, mark string, stableFor time.Duration) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, t := range all {
 		group.Go(func() error {
-			written, err := c.mark(ctx, t, mark)
+			written, err := c.mark(ctx, t, uids[t], mark)
 			if err != nil {
 				return err
 			}
@@ -311,12 +316,15 @@ func (c *Cluster) roll(ctx context.Context, all []schema.Target, mark string, st
 	return group.Wait()
 }
 
-// mark marks the pod template of a workload, which restarts its pods, and returns it as it is then.
-func (c *Cluster) mark(ctx context.Context, t schema.Target, mark string) (written object, err error) {
+// mark marks the pod template of a workload, which restarts its pods, and returns it as it is then. With a uid it has to be that one.
+func (c *Cluster) mark(ctx context.Context, t schema.Target, uid, mark string) (written object, err error) {
 	err = patiently(ctx, func() error {
 		live, err := workloads{}.get(ctx, c, t)
 		if err != nil {
 			return explain(err, "get", "workloads", t)
+		}
+		if uid != "" && live.uid() != uid {
+			return actions.Permanent(fmt.Errorf("%s was deleted and made again meanwhile", t))
 		}
 		if written = live; live.at(restartedByPath...) == mark {
 			return nil

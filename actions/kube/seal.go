@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/remedykit/remedy/actions"
+	"github.com/remedykit/remedy/actions/sealed"
 	"github.com/remedykit/remedy/schema"
 )
 
@@ -34,8 +36,7 @@ func (c *Cluster) seal(ctx context.Context, req *actions.Request, live object, s
 		reference["sealed"] = req.Key()
 		return reference, c.sealed.Seal(ctx, req.Key(), data)
 	}
-	key := sha256.Sum256([]byte(req.Key()))
-	name := "remedy-undo-" + hex.EncodeToString(key[:10])
+	name := sealName(req)
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: req.Target.Namespace,
 			Labels:      map[string]string{"app.kubernetes.io/managed-by": "remedy"},
@@ -55,6 +56,27 @@ func (c *Cluster) seal(ctx context.Context, req *actions.Request, live object, s
 	})
 	reference["sealed"] = sealedIn + req.Target.Namespace + "/" + name
 	return reference, err
+}
+
+func sealName(req *actions.Request) string {
+	key := sha256.Sum256([]byte(req.Key()))
+	return "remedy-undo-" + hex.EncodeToString(key[:10])
+}
+
+// sealedBefore is the state that an attempt of a step sealed; nil when none did.
+func (c *Cluster) sealedBefore(ctx context.Context, req *actions.Request) (plain map[string]any, err error) {
+	reference := sealedIn + req.Target.Namespace + "/" + sealName(req)
+	if c.sealed != nil {
+		reference = req.Key()
+	}
+	data, err := c.opened(ctx, reference)
+	if apierrors.IsNotFound(err) || errors.Is(err, sealed.ErrNotFound) {
+		return nil, nil
+	}
+	if err == nil && json.Unmarshal(data, &plain) != nil {
+		err = actions.Permanent(fmt.Errorf("what was sealed as %s cannot be read", reference))
+	}
+	return plain, err
 }
 
 // unseal is the state that seal was given.

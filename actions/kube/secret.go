@@ -56,21 +56,44 @@ func (v values) want(*actions.Request, object) []field {
 	return fields
 }
 
-func (values) check(context.Context, *Cluster, *actions.Request, object) error { return nil }
+// check refuses a secret whose readers could not be restarted.
+func (values) check(ctx context.Context, c *Cluster, req *actions.Request, _ object) error {
+	_, err := c.restarted(ctx, req)
+	return err
+}
+
+// restarted are the workloads that are restarted with a secret, which all can be.
+func (c *Cluster) restarted(ctx context.Context, req *actions.Request) ([]schema.Target, error) {
+	if !req.Parameters.Bool("restartPods") {
+		return nil, nil
+	}
+	readers, err := c.readers(ctx, req.Target)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range readers {
+		if err := c.spare(ctx, t); err != nil {
+			return nil, err
+		}
+		live, err := workloads{}.get(ctx, c, t)
+		if err != nil {
+			return nil, explain(err, "get", "workloads", t)
+		}
+		if err := restartable(t, live); err != nil {
+			return nil, err
+		}
+	}
+	return readers, nil
+}
 
 // settle restarts who reads the secret.
 func (values) settle(ctx context.Context, c *Cluster, req *actions.Request, _ object) (string, error) {
 	if !req.Parameters.Bool("restartPods") {
 		return "the values are new; pods see them once restarted", nil
 	}
-	readers, err := c.readers(ctx, req.Target)
+	readers, err := c.restarted(ctx, req)
 	if err != nil {
 		return "", err
-	}
-	for _, t := range readers {
-		if err := c.spare(ctx, t); err != nil {
-			return "", err
-		}
 	}
 	if err := c.roll(ctx, readers, req.Key(), 0); err != nil {
 		return "", err
@@ -78,8 +101,8 @@ func (values) settle(ctx context.Context, c *Cluster, req *actions.Request, _ ob
 	return fmt.Sprintf("the values are new, and %d workloads were restarted with them", len(readers)), nil
 }
 
-// edit is the change of one attempt, with values of its own.
-func (r *rotate) edit(ctx context.Context, req *actions.Request) (*edit, error) {
+// edit is the change of one attempt, with values that maker gives the keys.
+func (r *rotate) edit(ctx context.Context, req *actions.Request, maker func(live object, key string) ([]byte, error)) (*edit, error) {
 	if r.c.generate == nil {
 		return nil, actions.Permanent(errors.New("rotate_secrets is not configured: say how new values are made (kube.Options.Generate)"))
 	}
@@ -103,12 +126,17 @@ func (r *rotate) edit(ctx context.Context, req *actions.Request) (*edit, error) 
 	if len(keys) == 0 {
 		return nil, actions.Permanent(fmt.Errorf("%s has no keys to rotate", req.Target))
 	}
-	made := map[string]any{}
 	for _, k := range keys {
 		if data[k] == nil {
 			return nil, actions.Permanent(fmt.Errorf("%s has no key %q: it has %v", req.Target, k, slices.Sorted(maps.Keys(data))))
 		}
-		value, err := r.c.generate(ctx, req.Target, k)
+	}
+	if err := e.check(ctx, req, live); err != nil { // before a value is made that nobody would use
+		return nil, err
+	}
+	made := map[string]any{}
+	for _, k := range keys {
+		value, err := maker(live, k)
 		if err != nil {
 			return nil, fmt.Errorf("no new value for key %s of %s: %w", k, req.Target, err)
 		}
@@ -121,27 +149,58 @@ func (r *rotate) edit(ctx context.Context, req *actions.Request) (*edit, error) 
 func (r *rotate) BeginsItself() bool { return true }
 
 func (r *rotate) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	e, err := r.edit(ctx, req)
+	uid, former, err := r.earlier(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	e, err := r.edit(ctx, req, func(live object, key string) ([]byte, error) {
+		if value, ok := former[key].(string); ok && uid == live.uid() {
+			return base64.StdEncoding.DecodeString(value)
+		}
+		return r.c.generate(ctx, req.Target, key)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return e.Execute(ctx, req)
 }
 
+// earlier are the values that an attempt before this one made: others would be sealed in the place of what its undo refers to.
+func (r *rotate) earlier(ctx context.Context, req *actions.Request) (uid string, made map[string]any, err error) {
+	if req.Attempt < 2 {
+		return "", nil, nil
+	}
+	plain, err := r.c.sealedBefore(ctx, req)
+	if err != nil || plain == nil {
+		return "", nil, err
+	}
+	uid, _, after, err := restore(plain)
+	made = map[string]any{}
+	for _, f := range after {
+		made[f.path[len(f.path)-1]] = f.value
+	}
+	return uid, made, err
+}
+
 func (r *rotate) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	e, err := r.edit(ctx, req)
+	e, err := r.edit(ctx, req, func(object, string) ([]byte, error) { // whatever makes values may not be asked for a rehearsal
+		return []byte("to be made"), nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	p, err := e.DryRun(ctx, req)
-	if err != nil || !req.Parameters.Bool("restartPods") {
-		return p, err
+	if err != nil {
+		return nil, err
 	}
-	readers, err := r.c.readers(ctx, req.Target)
+	readers, err := r.c.restarted(ctx, req)
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range readers {
 		p.Change = append(p.Change, "restart "+t.String())
 	}
-	return p, err
+	return p, nil
 }
 
 // Probe tells whether the secret has the values that were made for it.

@@ -2,13 +2,16 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/schema"
@@ -38,18 +41,22 @@ type expand struct{}
 
 var sizePath = []string{"spec", "resources", "requests", "storage"}
 
-func (expand) want(req *actions.Request, _ object) []field {
-	return []field{{sizePath, canonical(req.Parameters.String("size"))}}
+func (expand) want(req *actions.Request, live object) []field {
+	want := canonical(req.Parameters.String("size"))
+	if now, _ := live.at(sizePath...).(string); now != "" && !less(now, want) && !less(want, now) { // the same, in other words
+		want = now
+	}
+	return []field{{sizePath, want}}
 }
 
 func (v expand) check(ctx context.Context, c *Cluster, req *actions.Request, live object) error {
-	want := v.want(req, live)
+	want := v.want(req, live)[0].value.(string)
 	now, _ := live.at(sizePath...).(string)
-	if now != "" && !less(now, want[0].value.(string)) {
-		if now == want[0].value {
-			return nil
-		}
-		return actions.Permanent(fmt.Errorf("%s is %s already, and a volume cannot shrink to %s", req.Target, now, want[0].value))
+	if now == want {
+		return nil
+	}
+	if now != "" && !less(now, want) {
+		return actions.Permanent(fmt.Errorf("%s is %s already, and a volume cannot shrink to %s", req.Target, now, want))
 	}
 	if live.at("status", "phase") != string(corev1.ClaimBound) {
 		return actions.Permanent(fmt.Errorf("%s is not bound to a volume yet", req.Target))
@@ -58,6 +65,9 @@ func (v expand) check(ctx context.Context, c *Cluster, req *actions.Request, liv
 		return actions.Permanent(fmt.Errorf("%s is being resized already: wait until that is done", req.Target))
 	}
 	name, _ := live.at("spec", "storageClassName").(string)
+	if name == "" {
+		return actions.Permanent(fmt.Errorf("%s has no storage class that would allow expansion", req.Target))
+	}
 	class, err := c.client.StorageV1().StorageClasses().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return explain(err, "get", "storageclasses", schema.Target{Kind: "StorageClass", Name: name})
@@ -91,22 +101,54 @@ func (v expand) settle(ctx context.Context, c *Cluster, req *actions.Request, li
 	if !req.Parameters.Bool("waitForExpansion") {
 		return "the volume was asked to grow to " + want + "; it was not waited for", nil
 	}
-	has := "unknown"
+	has := "its former size"
 	err := c.await(ctx, "persistentvolumeclaims", req.Target.Namespace, func(o runtime.Object, gone bool) (bool, error) {
 		p := o.(*corev1.PersistentVolumeClaim)
-		if string(p.UID) != live.uid() {
+		if p.Name != req.Target.Name {
 			return false, nil
 		}
-		if gone {
+		if order, err := resourceversion.CompareResourceVersion(p.ResourceVersion, live.version()); err == nil && order < 0 {
+			return false, nil
+		}
+		if gone || string(p.UID) != live.uid() {
 			return false, actions.Permanent(fmt.Errorf("%s was deleted while it grew", req.Target))
 		}
-		q := p.Status.Capacity[corev1.ResourceStorage]
-		has = q.String()
 		now, err := objectOf(p, nil)
-		return err == nil && !less(has, want) && !resizing(now), nil
+		if err != nil {
+			return false, err
+		}
+		q := p.Status.Capacity[corev1.ResourceStorage]
+		has = strings.Join(append([]string{q.String()}, resizeNotes(p)...), "; ")
+		if !less(q.String(), want) {
+			return !resizing(now), nil
+		}
+		if tried := p.Status.AllocatedResources[corev1.ResourceStorage]; infeasible(p) && !less(tried.String(), want) {
+			return false, actions.Permanent(errors.New("its driver has given up"))
+		}
+		return false, nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("%s has %s, not %s: %w", req.Target, has, want, err)
+		return "", fmt.Errorf("%s was to have %s, and has %s: %w", req.Target, want, has, err)
 	}
 	return "the volume has " + has, nil
+}
+
+// resizeNotes are what is said of a resize that is not done.
+func resizeNotes(p *corev1.PersistentVolumeClaim) (notes []string) {
+	for _, c := range p.Status.Conditions {
+		switch c.Type {
+		case corev1.PersistentVolumeClaimResizing, corev1.PersistentVolumeClaimFileSystemResizePending,
+			corev1.PersistentVolumeClaimControllerResizeError, corev1.PersistentVolumeClaimNodeResizeError:
+			if c.Status == corev1.ConditionTrue {
+				notes = append(notes, strings.TrimSuffix(string(c.Type)+": "+c.Message, ": "))
+			}
+		}
+	}
+	return notes
+}
+
+// infeasible tells whether the storage driver has given a resize up.
+func infeasible(p *corev1.PersistentVolumeClaim) bool {
+	s := p.Status.AllocatedResourceStatuses[corev1.ResourceStorage]
+	return s == corev1.PersistentVolumeClaimControllerResizeInfeasible || s == corev1.PersistentVolumeClaimNodeResizeInfeasible
 }
