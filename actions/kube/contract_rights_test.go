@@ -58,7 +58,7 @@ type scenario struct {
 	stays string
 	// died has an attempt before it die just before its effect.
 	died bool
-	// old is an API server that knows no streaming lists, behind a proxy that knows no websockets.
+	// old is an API server that knows no streaming lists, behind a proxy that knows no SPDY.
 	old bool
 }
 
@@ -116,17 +116,17 @@ func askedFor(r *http.Request) (right kube.Right, ok bool) {
 	return right, right.Resource != "selfsubjectaccessreviews"
 }
 
-// aged has the API server refuse what old ones do not know, and lose what a proxy without websockets does not let through.
+// aged has the API server refuse what old ones do not know, and lose what a proxy without SPDY does not let through.
 func aged(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		query := r.URL.Query()
-		streamed, socket := query.Has("sendInitialEvents"), r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/exec")
-		if streamed || socket {
+		streamed, spdy := query.Has("sendInitialEvents"), r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/exec")
+		if streamed || spdy {
 			r = r.Clone(r.Context())
 			query.Del("resourceVersionMatch") // without which it is refused
 			r.URL.RawQuery = query.Encode()
-			if socket {
-				r.URL.Path = "/readyz"
+			if spdy {
+				r.Method, r.URL.Path = http.MethodGet, "/readyz"
 			}
 		}
 		return next.RoundTrip(r)

@@ -394,6 +394,8 @@ func podRights(t *actions.Task) []Right {
 		}
 		all = append(all, rightsTo("list", "", "pods", ns, "")...)
 		switch t.Target.Kind {
+		case "Namespace", "":
+			all = append(all, workloadRights("list", ns)...)
 		case "Deployment", "StatefulSet", "DaemonSet":
 			_, resource := workloads{}.name(t.Target)
 			all = append(all, rightsTo("get", "apps", resource, ns, t.Target.Name)...)

@@ -174,16 +174,22 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.told++
 	case r.Method == http.MethodGet && r.URL.Path == pulls:
 		found := []map[string]any{}
-		for i := len(w.pulls) - 1; i >= 0; i-- {
-			if "shop:"+w.pulls[i]["head"].(string) == r.URL.Query().Get("head") {
-				found = append(found, w.pulls[i])
+		asked := r.URL.Query()
+		for _, p := range w.pulls {
+			head, base := p["head"].(map[string]any)["label"], p["base"].(map[string]any)["ref"]
+			if (!asked.Has("head") || asked.Get("head") == head) && (!asked.Has("base") || asked.Get("base") == base) &&
+				(asked.Get("state") == "all" || p["state"] == "open") {
+				found = append(found, p)
 			}
 		}
 		_ = json.NewEncoder(rw).Encode(found)
 	case r.Method == http.MethodPost && r.URL.Path == pulls:
-		var p map[string]any
-		_ = json.NewDecoder(r.Body).Decode(&p)
-		p["number"], p["state"], p["html_url"] = len(w.pulls)+1, "open", "https://github.com/shop/k8s-configs/pull/1"
+		var opened struct{ Head, Base string }
+		_ = json.NewDecoder(r.Body).Decode(&opened)
+		p := map[string]any{
+			"number": len(w.pulls) + 1, "state": "open", "html_url": "https://github.com/shop/k8s-configs/pull/1",
+			"head": map[string]any{"ref": opened.Head, "label": "shop:" + opened.Head}, "base": map[string]any{"ref": opened.Base},
+		}
 		w.pulls = append(w.pulls, p)
 		_ = json.NewEncoder(rw).Encode(p)
 	case r.Method == http.MethodPatch:
