@@ -136,7 +136,7 @@ func (c *Cluster) edits() map[string]handler {
 		"rotate_secrets":        &rotate{c},
 		"health_check":          healthCheck{c},
 		"verify_recovery":       verifyRecovery{c},
-		"patch_config_map":      &edit{c, configMaps{}, setKeys{}},
+		"patch_config_map":      &edit{c, configMaps{}, setKeys{c}},
 		"update_hpa":            &edit{c, autoscalers{}, setBounds{}},
 		"update_network_policy": &edit{c, networkPolicies{}, setRules{}},
 	}

@@ -37,7 +37,7 @@ func (configMaps) patch(ctx context.Context, c *Cluster, t schema.Target, live o
 }
 
 // setKeys writes keys of a config map.
-type setKeys struct{}
+type setKeys struct{ c *Cluster }
 
 func (setKeys) want(req *actions.Request, _ object) []field {
 	var fields []field
@@ -55,8 +55,8 @@ func (setKeys) check(_ context.Context, _ *Cluster, req *actions.Request, live o
 	return nil
 }
 
-func (setKeys) rights(t *actions.Task) []Right {
-	return allRights(t.Target.Namespace)
+func (v setKeys) rights(t *actions.Task) []Right {
+	return append(allRights(t.Target.Namespace), v.c.selfRights(t.Target.Namespace)...) // an undo spares its own readers
 }
 
 func (setKeys) seals() {}
@@ -74,5 +74,5 @@ func (setKeys) settle(ctx context.Context, c *Cluster, req *actions.Request, _ o
 	if len(names) == 0 {
 		return "its keys are set; no workload reads it", nil
 	}
-	return "its keys are set; " + strings.Join(names, ", ") + " read it, and see them once restarted", nil
+	return "its keys are set, and seen after a restart by " + strings.Join(names, ", "), nil
 }

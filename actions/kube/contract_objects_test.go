@@ -205,13 +205,14 @@ func TestWhatHappenedBeforeACrashIsTold(t *testing.T) {
 		action       string
 		parameters   map[string]any
 		method, path string
+		outcome      actions.Outcome
 	}{
-		{"quarantine_pod", map[string]any{"pod": pod.Name}, http.MethodPatch, pods},
-		{"expand_pvc", map[string]any{"pvc": "data", "size": "2Gi"}, http.MethodPatch, "/persistentvolumeclaims/data"},
-		{"optimize_resources", map[string]any{"deployment": "web", "dryRun": false, "stableFor": "1s"}, http.MethodPatch, "/deployments/web"},
-		{"restart_network", map[string]any{"component": "coredns", "stableFor": "1s"}, http.MethodPatch, "/deployments/coredns"},
-		{"restart_pod", map[string]any{"pod": "db-0", "gracePeriodSeconds": 1}, http.MethodDelete, pods},
-		{"rotate_secrets", map[string]any{"secret": "key"}, http.MethodPatch, "/secrets/key"},
+		{"quarantine_pod", map[string]any{"pod": pod.Name}, http.MethodPatch, pods, actions.OutcomeUnfinished},
+		{"expand_pvc", map[string]any{"pvc": "data", "size": "2Gi"}, http.MethodPatch, "/persistentvolumeclaims/data", actions.OutcomeUnfinished},
+		{"optimize_resources", map[string]any{"deployment": "web", "dryRun": false, "stableFor": "1s"}, http.MethodPatch, "/deployments/web", actions.OutcomeUnfinished},
+		{"restart_network", map[string]any{"component": "coredns", "stableFor": "1s"}, http.MethodPatch, "/deployments/coredns", actions.OutcomeUnfinished},
+		{"restart_pod", map[string]any{"pod": "db-0", "gracePeriodSeconds": 1}, http.MethodDelete, pods, actions.OutcomeUnfinished},
+		{"rotate_secrets", map[string]any{"secret": "key"}, http.MethodPatch, "/secrets/key", actions.OutcomeUnfinished},
 	} {
 		t.Run(k.action, func(t *testing.T) {
 			one := *c
@@ -232,8 +233,23 @@ func TestWhatHappenedBeforeACrashIsTold(t *testing.T) {
 			require.Equal(t, actions.OutcomeDidNotHappen, one.probe(req), "it died before the effect")
 			req.Begun, req.Attempt = nil, 2
 			one.dies(req, k.method, k.path)
-			req.Begun = con.undo
-			require.Contains(t, []actions.Outcome{actions.OutcomeHappened, actions.OutcomeUnfinished}, one.probe(req), "it died after the effect")
+			req.Begun, req.Attempt = con.undo, 3
+			require.Equal(t, k.outcome, one.probe(req), "it died after the effect")
+			after := one.own(target)
+			_, err = one.generating(controlplane.Admin, nil).execute(req)
+			require.NoError(t, err, "the next attempt goes on")
+			if k.action == "restart_pod" {
+				var again *actions.Result
+				made := one.object(target).GetUID()
+				again, err = one.execute(req)
+				require.NoError(t, err)
+				require.Equal(t, "pod db-0 is ready in its place", again.Message)
+				require.Equal(t, made, one.object(target).GetUID(), "what replaced it stays")
+				return
+			}
+			if k.action != "quarantine_pod" { // which had a second object to make
+				require.Equal(t, after, one.own(target), "nothing is sent twice")
+			}
 		})
 	}
 	t.Run("drain_node", func(t *testing.T) { // which is not done with the first effect, and goes on

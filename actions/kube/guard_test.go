@@ -348,6 +348,36 @@ func TestUndoingAConfigMapRestartsWhoHasReadIt(t *testing.T) {
 	require.Equal(t, after, template("reader"), "undone twice, restarted once")
 }
 
+func TestUndoingAConfigMapLeavesTheRunnerThatReadItToAPerson(t *testing.T) {
+	c := newCluster(t)
+	c.node("own-reader-a")
+	_, err := c.client.CoreV1().ConfigMaps(c.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	for _, name := range []string{"remedy", "reader"} {
+		c.deployment(name, 1, "")
+		c.patchDeployment(name, `{"spec":{"template":{"spec":{"containers":[{"name":"main","envFrom":[{"configMapRef":{"name":"settings"}}]}]}}}}`)
+		c.settled(name)
+	}
+	template := func(name string) corev1.PodTemplateSpec {
+		d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), name, metav1.GetOptions{})
+		require.NoError(t, err)
+		return d.Spec.Template
+	}
+	runner := c.as(controlplane.Admin, kube.Options{Self: kube.Self{Namespace: c.namespace, Pod: c.podsOf("remedy")[0].Name}})
+	patch, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"a": "2"}})
+	_, err = runner.execute(patch)
+	require.NoError(t, err)
+	own, other := template("remedy"), template("reader")
+	err = runner.compensate(patch, con.undo)
+	require.ErrorContains(t, err, "has to be restarted by hand: Deployment "+c.namespace+"/remedy is the runner itself")
+	require.False(t, actions.IsTransient(err))
+	require.Equal(t, own, template("remedy"))
+	require.NotEqual(t, other, template("reader"), "the others are restarted all the same")
+	m, err := c.client.CoreV1().ConfigMaps(c.namespace).Get(t.Context(), "settings", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "1"}, m.Data)
+}
+
 func TestUndoingAConfigMapRestartsWhoseContainerWasStartedAgain(t *testing.T) {
 	c := newCluster(t)
 	c.node("again-a")

@@ -530,7 +530,7 @@ func TestAConfigMapIsPatchedAndPutBack(t *testing.T) {
 	require.Equal(t, former, data())
 	r, err := c.execute(req)
 	require.NoError(t, err)
-	require.Equal(t, "its keys are set; Deployment reader read it, and see them once restarted", r.Message)
+	require.Equal(t, "its keys are set, and seen after a restart by Deployment reader", r.Message)
 	require.Equal(t, map[string]string{"level": "debug", "other": "stays", "a.properties": "x=1\ny=2\n", "new.key": "1"}, data())
 	require.NoError(t, c.compensate(req, con.undo))
 	require.Equal(t, former, data(), "byte for byte")

@@ -2,11 +2,14 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/remedykit/remedy/actions"
@@ -30,26 +33,80 @@ func (r *rolling) rights(t *actions.Task) []Right {
 	return all
 }
 
-// Execute restarts one stage after the other, and waits for each.
+// Execute restarts one stage after the other, and waits for each. What an attempt before it began, it goes on with.
 func (r *rolling) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	stages, uids, warnings, err := r.checked(ctx, req)
+	begun, under, err := r.begun(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	var names []any
-	for _, t := range slices.Concat(stages...) {
-		names = append(names, t.String())
+	var warnings []string
+	if !under {
+		stages, uids, told, err := r.checked(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		begun, warnings = restarts{}, told
+		for _, stage := range stages {
+			var all []restarting
+			for _, t := range stage {
+				all = append(all, restarting{t, uids[t]})
+			}
+			begun = append(begun, all)
+		}
 	}
-	// It cannot be undone; what it restarts is kept for who asks whether it did.
-	if err := req.Begin(ctx, &actions.Undo{Summary: fmt.Sprintf("nothing: %d restarts cannot be taken back", len(names)), State: map[string]any{"restarts": names}}); err != nil {
+	// It cannot be undone; what it restarts is kept for who goes on with it.
+	undo := &actions.Undo{Summary: fmt.Sprintf("nothing: %d restarts cannot be taken back", len(slices.Concat(begun...))), State: map[string]any{"restarts": begun}}
+	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	for _, stage := range stages {
-		if err := r.c.rollThose(ctx, stage, uids, req.Key(), req.Parameters.Duration("stableFor")); err != nil {
+	var names []string
+	for _, stage := range begun {
+		uids := map[schema.Target]string{}
+		for _, w := range stage {
+			uids[w.Target] = w.UID
+			names = append(names, w.Target.String())
+		}
+		if err := r.c.rollThose(ctx, slices.Collect(maps.Keys(uids)), uids, req.Key(), req.Parameters.Duration("stableFor")); err != nil {
 			return nil, err
 		}
 	}
 	return &actions.Result{Message: strings.Join(append([]string{fmt.Sprintf("restarted %v", names)}, warnings...), "; ")}, nil
+}
+
+// restarts are the workloads of a step, in stages.
+type restarts [][]restarting
+
+type restarting struct {
+	Target schema.Target `json:"target"`
+	UID    string        `json:"uid"`
+}
+
+// begun are the restarts of an attempt before this one, and whether any of them was sent.
+func (r *rolling) begun(ctx context.Context, req *actions.Request) (all restarts, sent bool, err error) {
+	if req.Begun == nil {
+		return nil, false, nil
+	}
+	data, err := json.Marshal(req.Begun.State["restarts"])
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil {
+		return nil, false, actions.Permanent(fmt.Errorf("what was kept of the restarts cannot be read: %w", err))
+	}
+	for _, w := range slices.Concat(all...) {
+		err := patiently(ctx, func() error {
+			live, err := workloads{}.get(ctx, r.c, w.Target)
+			if apierrors.IsNotFound(err) { // which whoever goes on is told
+				return nil
+			}
+			sent = sent || err == nil && live.at(restartedByPath...) == req.Key()
+			return explain(err, "get", "workloads", w.Target)
+		})
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	return all, sent, nil
 }
 
 // checked are the workloads, which all can be restarted, with their UIDs, and what people should know of them.
@@ -107,22 +164,15 @@ func (r *rolling) DryRun(ctx context.Context, req *actions.Request) (*actions.Pr
 	return p, nil
 }
 
-// Probe tells whether all of them were restarted. Some are no answer: a second try restarts the others only.
+// Probe tells whether any of them was restarted. Whether all are, and run, is for an attempt to see.
 func (r *rolling) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
-	stages, err := r.find(ctx, req)
-	if err != nil {
+	switch _, sent, err := r.begun(ctx, req); {
+	case err != nil:
 		return actions.OutcomeUnknown, err
+	case sent:
+		return actions.OutcomeUnfinished, nil
 	}
-	for _, t := range slices.Concat(stages...) {
-		live, err := workloads{}.get(ctx, r.c, t)
-		if err != nil {
-			return actions.OutcomeUnknown, explain(err, "get", "workloads", t)
-		}
-		if live.at(restartedByPath...) != req.Key() {
-			return actions.OutcomeDidNotHappen, nil
-		}
-	}
-	return actions.OutcomeHappened, nil
+	return actions.OutcomeDidNotHappen, nil
 }
 
 // Footprint are the workloads.

@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,7 +34,7 @@ const skew = 5 * time.Second
 
 // rollReaders restarts the workloads with pods that have read what is undone now: those with a container that started since it was
 // written, be it for the first time or again.
-// What is restored is what runs, not only what is written.
+// What is restored is what runs, not only what is written. The runner itself is left to a person, who is told.
 func (c *Cluster) rollReaders(ctx context.Context, req *actions.Request, undo *actions.Undo) error {
 	at, _ := undo.State["at"].(string)
 	since, err := time.Parse(time.RFC3339, at)
@@ -63,7 +65,15 @@ func (c *Cluster) rollReaders(ctx context.Context, req *actions.Request, undo *a
 		}
 	}
 	slices.SortFunc(stale, compareTargets)
-	return c.roll(ctx, slices.Compact(stale), req.Key()+"/undo", 0)
+	var spared []error
+	stale = slices.DeleteFunc(slices.Compact(stale), func(t schema.Target) bool {
+		err := c.spare(ctx, t)
+		if err != nil {
+			spared = append(spared, fmt.Errorf("%s is as it was, and what has read it has to be restarted by hand: %w", req.Target, err))
+		}
+		return err != nil
+	})
+	return errors.Join(append(spared, c.roll(ctx, stale, req.Key()+"/undo", 0))...)
 }
 
 // startedSince tells whether a pod, or one of its containers, has started since then: a container reads when it starts, and so

@@ -86,6 +86,8 @@ func (c *Cluster) restarted(ctx context.Context, req *actions.Request) ([]schema
 	return readers, nil
 }
 
+func (values) waits(req *actions.Request) bool { return req.Parameters.Bool("restartPods") }
+
 // settle restarts who reads the secret.
 func (values) settle(ctx context.Context, c *Cluster, req *actions.Request, _ object) (string, error) {
 	if !req.Parameters.Bool("restartPods") {
@@ -203,27 +205,12 @@ func (r *rotate) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 	return p, nil
 }
 
-// Probe tells whether the secret has the values that were made for it.
+// Probe tells whether the secret has the values that were made for it. Only an attempt knows whether its readers have them.
 func (r *rotate) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
 	if req.Begun == nil {
 		return actions.OutcomeDidNotHappen, nil
 	}
-	e := &edit{r.c, secrets{}, values{}}
-	outcome, err := e.Probe(ctx, req)
-	if err != nil || outcome != actions.OutcomeHappened || !req.Parameters.Bool("restartPods") {
-		return outcome, err
-	}
-	readers, err := r.c.readers(ctx, req.Target)
-	if err != nil {
-		return actions.OutcomeUnknown, err
-	}
-	for _, t := range readers {
-		live, err := workloads{}.get(ctx, r.c, t)
-		if err != nil || live.at(restartedByPath...) != req.Key() {
-			return actions.OutcomeUnknown, explain(err, "get", "workloads", t)
-		}
-	}
-	return actions.OutcomeHappened, nil
+	return (&edit{r.c, secrets{}, values{}}).Probe(ctx, req)
 }
 
 // Compensate brings the former values back, and restarts who has read the new ones.
@@ -248,8 +235,5 @@ func (r *rotate) Footprint(_ context.Context, req *actions.Request) ([]actions.T
 func (r *rotate) rights(t *actions.Task) []Right {
 	ns := t.Target.Namespace
 	all := slices.Concat(rightsTo("get patch", "", "secrets", ns, t.Target.Name), allRights(ns), r.c.sealRights(ns))
-	if t.Parameters.Bool("restartPods") { // but not the runner
-		all = append(all, r.c.selfRights(ns)...)
-	}
-	return all
+	return append(all, r.c.selfRights(ns)...) // its own readers are spared
 }

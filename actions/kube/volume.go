@@ -95,10 +95,12 @@ func (expand) rights(t *actions.Task) []Right {
 	return all
 }
 
+func (expand) waits(req *actions.Request) bool { return req.Parameters.Bool("waitForExpansion") }
+
 // settle waits until the file system has grown.
 func (v expand) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	want := v.want(req, live)[0].value.(string)
-	if !req.Parameters.Bool("waitForExpansion") {
+	if !v.waits(req) {
 		return "the volume was asked to grow to " + want + "; it was not waited for", nil
 	}
 	has := "its former size"
