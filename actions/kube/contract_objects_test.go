@@ -594,8 +594,14 @@ func TestAPodIsCutOffThoughAnotherOfItsNameWas(t *testing.T) {
 	_, err = c.client.NetworkingV1().NetworkPolicies(c.namespace).Update(t.Context(), &former, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	require.NoError(t, c.client.CoreV1().Pods(c.namespace).Delete(t.Context(), "db-0", metav1.DeleteOptions{GracePeriodSeconds: &now}))
-	require.Eventually(t, func() bool { pods := c.podsOf("db"); return len(pods) == 1 && pods[0].UID != first.UID }, eventually, tick)
-	second := c.podsOf("db")[0]
+	var second corev1.Pod
+	require.Eventually(t, func() bool {
+		pods := c.podsOf("db")
+		if len(pods) == 1 {
+			second = pods[0]
+		}
+		return second.UID != "" && second.UID != first.UID && second.Status.Phase == corev1.PodRunning
+	}, eventually, tick)
 	time.AfterFunc(time.Second, func() {
 		_, _ = c.client.NetworkingV1().NetworkPolicies(c.namespace).Patch(context.Background(), former.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	})
@@ -805,7 +811,7 @@ func TestASecretIsRotatedOnceHoweverOftenItIsTried(t *testing.T) {
 	require.ErrorContains(t, err, "CrashLoopBackOff")
 	require.NotContains(t, err.Error(), "value 2")
 	bad.Begun = begun.undo
-	require.Equal(t, actions.OutcomeHappened, k.probe(bad), "it was written, and its readers were told")
+	require.Equal(t, actions.OutcomeUnfinished, k.probe(bad), "it was written, and its readers do not run")
 }
 
 // A pod that has ended was replaced when it did, and one that is another by now is left alone.

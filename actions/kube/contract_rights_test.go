@@ -970,7 +970,7 @@ func TestANameThatOnlyObjectsOfOtherKindsHaveIsNoTarget(t *testing.T) {
 	o := kube.Options{Generate: func(context.Context, schema.Target, string) ([]byte, error) { return []byte("new"), nil }, Asker: asker, Artifacts: artifact.Folder(t.TempDir()),
 		CleanupPaths: []string{os.TempDir()}, Commands: kube.Commands{}}
 	for _, name := range []string{"compact_storage", "failover_database", "repair_database.index", "create_heap_dump", "backup_data"} {
-		o.Commands[name] = kube.Command{Args: []string{"true"}}
+		o.Commands[name] = kube.Command{Args: []string{"true"}, Probe: []string{"true"}}
 	}
 	as := where[""].as(controlplane.Admin, o)
 	require.ElementsMatch(t, slices.Collect(maps.Keys(as.handlers)), slices.Collect(maps.Keys(targets)))

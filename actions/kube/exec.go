@@ -117,10 +117,23 @@ type attentive struct{ spdy.Upgrader }
 
 func (a attentive) NewConnection(r *http.Response) (httpstream.Connection, error) {
 	conn, err := a.Upgrader.NewConnection(r)
+	if err != nil && noSPDY(r.StatusCode) {
+		return nil, &httpstream.UpgradeFailureError{Cause: err}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return attentiveConnection{conn}, nil
+}
+
+// noSPDY tells whether this is how a proxy answers that knows no SPDY, or an API server whose proxy has dropped the wish for it.
+// Other failures are those of the node.
+func noSPDY(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusUpgradeRequired, http.StatusNotImplemented:
+		return true
+	}
+	return status < http.StatusBadRequest
 }
 
 type attentiveConnection struct{ httpstream.Connection }

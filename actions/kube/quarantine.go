@@ -204,7 +204,9 @@ func (isolate) aftermath(live object) string {
 	return ""
 }
 
-// settle waits until no service sends the pod anything.
+func (isolate) waits(*actions.Request) bool { return true }
+
+// settle cuts the pod off, and waits until no service sends it anything.
 func (v isolate) settle(ctx context.Context, c *Cluster, req *actions.Request, live object) (string, error) {
 	message := req.Target.Name + " is in quarantine; its services still know it"
 	if err := c.cutOff(ctx, req, types.UID(live.uid())); err != nil {
@@ -350,24 +352,9 @@ func (h *quarantine) DryRun(ctx context.Context, req *actions.Request) (*actions
 	return p, nil
 }
 
-// Probe tells whether the pod is cut off.
+// Probe tells whether the pod has its labels no more. Whether it is cut off is for an attempt to see to.
 func (h *quarantine) Probe(ctx context.Context, req *actions.Request) (actions.Outcome, error) {
-	outcome, err := h.edit(req).Probe(ctx, req)
-	if outcome != actions.OutcomeHappened {
-		return outcome, err
-	}
-	p, err := h.c.client.NetworkingV1().NetworkPolicies(req.Target.Namespace).Get(ctx, policyName(req.Target), metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return actions.OutcomeUnknown, explain(err, "get", "networkpolicies", req.Target)
-	}
-	live, again := h.edit(req).read(ctx, req)
-	if again != nil {
-		return actions.OutcomeUnknown, again
-	}
-	if err != nil || !cutsOff(p, types.UID(live.uid())) {
-		return actions.OutcomeUnfinished, nil
-	}
-	return actions.OutcomeHappened, nil
+	return h.edit(req).Probe(ctx, req)
 }
 
 // released is what an undo settles: the labels are back, and so is the pod.

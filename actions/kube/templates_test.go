@@ -238,7 +238,7 @@ func TestASecretIsRotatedAndItsReadersWithIt(t *testing.T) {
 	require.NotContains(t, string(kept), "hunter2")
 	require.NotContains(t, string(kept), "aHVudGVyMg")
 	req.Begun = con.undo
-	require.Equal(t, actions.OutcomeHappened, rotating.probe(req))
+	require.Equal(t, actions.OutcomeUnfinished, rotating.probe(req))
 	require.NoError(t, rotating.compensate(req, con.undo))
 	require.Equal(t, "hunter2", string(data()["password"]))
 	require.NotEqual(t, after, c.spec("web"), "pods run with the former value again")
