@@ -33,6 +33,7 @@ type Message struct {
 	Attachments []string `json:"attachments,omitempty"`
 
 	store artifact.Store
+	names []string // of Attachments, as the plan gives them: what is shown of one may be that of another
 }
 
 // A Sender delivers messages. It must be safe for concurrent use. An error that another try may mend is marked by
@@ -74,6 +75,7 @@ const (
 	maxTitle = 120
 	maxText  = 8000
 	maxWord  = 80
+	maxName  = 255 // what is attached must be known by it, so it is as long as names of files are
 )
 
 // plain is a text without control characters and what turns text around, cut. Lines stay when there may be several.
@@ -101,12 +103,17 @@ func (n *Notifier) message(req *actions.Request) *Message {
 	p := req.Parameters
 	text := cmp.Or(plain(p.String("message"), maxText, true), plain(req.Description, maxText, true), "step "+req.Step+" has something to tell")
 	title, _, _ := strings.Cut(text, "\n")
-	m := &Message{Key: req.Key(), Title: plain(title, maxTitle, false), Text: text, Run: req.Run, Step: req.Step,
+	m := &Message{Key: req.Key(), Title: plain(title, maxTitle, false), Text: text, Run: req.Run, Step: plain(req.Step, maxName, false),
 		Type: plain(p.String("type"), maxWord, false), Project: plain(p.String("project"), maxWord, false),
 		Priority: plain(p.String("priority"), maxWord, false), Severity: plain(p.String("severity"), maxWord, false), store: n.artifacts}
 	names, _ := p.Get("attachments").([]string)
+	seen := make(map[string]bool, len(names))
 	for _, name := range names {
-		m.Attachments = append(m.Attachments, plain(name, maxWord, false))
+		if !seen[name] {
+			seen[name] = true
+			m.names = append(m.names, name)
+			m.Attachments = append(m.Attachments, plain(name, maxName, false))
+		}
 	}
 	return m
 }
@@ -128,8 +135,7 @@ func (n *Notifier) sender(req *actions.Request) (Sender, string, error) {
 
 type handler struct{ n *Notifier }
 
-// Execute delivers the message, and tries again until the step's time is up. After a crash, or when an answer gets lost, it may
-// be delivered twice: that is better than never.
+// Execute delivers the message, and tries again until the step's time is up.
 func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
 	s, name, err := h.n.sender(req)
 	if err != nil {
@@ -139,7 +145,16 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 		return nil, context.Cause(ctx)
 	}
 	m := h.n.message(req)
-	if err := patience.Try(ctx, func() error { return s.Send(ctx, m) }); err != nil {
+	var last error
+	err = patience.Try(ctx, func() error {
+		err := s.Send(ctx, m)
+		if err != nil && last != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return last // the time was up in the middle of a try: the one before says why nobody was told
+		}
+		last = err
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &actions.Result{Message: "told " + name}, nil

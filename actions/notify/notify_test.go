@@ -38,10 +38,10 @@ func request(parameters map[string]any) *actions.Request {
 	return &actions.Request{Task: &actions.Task{Step: "s", Action: "notify_only", Description: "It is mended", Parameters: actions.NewParameters(parameters)}, Run: "r", Attempt: 1}
 }
 
-// soon ends before another try is made.
+// soon ends before a message gets through that is put off.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -121,7 +121,7 @@ func TestSlackSeesNoMentionAndNoLink(t *testing.T) {
 	}
 	answer = `{"ok":false,"error":"channel_not_found"}`
 	_, err = h.Execute(t.Context(), request(nil))
-	require.EqualError(t, err, "notify: slack does not take the message: channel_not_found")
+	require.EqualError(t, err, "notify: slack does not take the message: channel_not_found: set Channel to the id of one that the bot is in")
 	require.False(t, actions.IsTransient(err))
 	answer = `{"ok":false,"error":"ratelimited"}`
 	_, err = h.Execute(soon(t), request(nil))
@@ -147,7 +147,7 @@ func TestErrorsAreClassedAndTellNoAddress(t *testing.T) {
 	require.True(t, actions.IsTransient(err))
 	require.NotContains(t, err.Error(), "secret")
 	_, err = handlerOf(t, notify.Options{Default: notify.Webhook{URL: "::secret"}}).Execute(t.Context(), request(nil))
-	require.EqualError(t, err, "notify: the URL of the webhook is none")
+	require.EqualError(t, err, "notify: the URL of the webhook is none: set it to an http or https address")
 }
 
 func TestAnOutageKeepsNothingFromPeople(t *testing.T) {
@@ -194,7 +194,23 @@ type mailbox struct {
 	address string
 	config  *tls.Config
 	got     chan string
-	refuse  atomic.Value // a string
+	// answer is a func(line string) string: what is said to a line, to "" for a connection, and to a message after a new line; ""
+	// for what is usual.
+	answer atomic.Value
+}
+
+// hush is an answer that never comes.
+const hush = "hush"
+
+func (m *mailbox) answers(f func(line string) string) { m.answer.Store(f) }
+
+func (m *mailbox) refuses(word, with string) {
+	m.answers(func(line string) string {
+		if strings.HasPrefix(line, word) {
+			return with
+		}
+		return ""
+	})
 }
 
 func newMailbox(t *testing.T) *mailbox {
@@ -228,13 +244,32 @@ func newMailbox(t *testing.T) *mailbox {
 func (m *mailbox) serve(conn net.Conn, config *tls.Config) {
 	defer func() { conn.Close() }()
 	r := bufio.NewReader(conn)
-	say := func(s string) { fmt.Fprintf(conn, "%s\r\n", s) }
-	say("220 ready")
 	secure, known := false, false
+	// asked tells whether a line is answered as the test wants it.
+	asked := func(line string) bool {
+		f, _ := m.answer.Load().(func(string) string)
+		if f == nil {
+			return false
+		}
+		s := f(line)
+		if s == hush {
+			_, _ = io.Copy(io.Discard, r)
+		} else if s != "" {
+			fmt.Fprintf(conn, "%s\r\n", s)
+		}
+		return s != ""
+	}
+	say := func(s string) { fmt.Fprintf(conn, "%s\r\n", s) }
+	if !asked("") {
+		say("220 ready")
+	}
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return
+		}
+		if asked(strings.TrimSpace(line)) {
+			continue
 		}
 		switch word := strings.ToUpper(strings.Fields(line + " x")[0]); {
 		case word == "EHLO" && !secure:
@@ -252,8 +287,6 @@ func (m *mailbox) serve(conn net.Conn, config *tls.Config) {
 			} else {
 				say("535 who are you?")
 			}
-		case word == "MAIL" && m.refuse.Load() != nil:
-			say(m.refuse.Load().(string))
 		case word == "MAIL" && !known:
 			say("530 log in first")
 		case word == "DATA":
@@ -261,6 +294,9 @@ func (m *mailbox) serve(conn net.Conn, config *tls.Config) {
 			var b strings.Builder
 			for line, err = r.ReadString('\n'); err == nil && line != ".\r\n"; line, err = r.ReadString('\n') {
 				b.WriteString(strings.TrimPrefix(line, "."))
+			}
+			if asked("\n" + b.String()) {
+				continue
 			}
 			m.got <- b.String()
 			say("250 delivered")
@@ -312,13 +348,13 @@ func TestAMailIsPlainTextWithItsAttachments(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, m.Header.Get("Message-ID"), again.Header.Get("Message-ID"))
 
-	box.refuse.Store("450 later")
+	box.refuses("MAIL", "450 later")
 	later, stop := context.WithTimeout(t.Context(), time.Second)
 	defer stop()
 	_, err = h.Execute(later, req)
 	require.ErrorContains(t, err, "450")
 	require.True(t, actions.IsTransient(err))
-	box.refuse.Store("550 never")
+	box.refuses("MAIL", "550 never")
 	_, err = h.Execute(t.Context(), req)
 	require.ErrorContains(t, err, "550")
 	require.False(t, actions.IsTransient(err))
