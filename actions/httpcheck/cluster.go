@@ -12,11 +12,13 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
@@ -24,6 +26,7 @@ import (
 
 	"github.com/remedykit/remedy/actions"
 	"github.com/remedykit/remedy/internal/directclient"
+	"github.com/remedykit/remedy/internal/kubefault"
 )
 
 // ServiceProxy returns an Asker that asks through the API server's proxy: it needs the right to get services and
@@ -76,12 +79,32 @@ func (p proxy) Ask(ctx context.Context, namespace, service, endpoint string) (in
 	}
 	switch err := own(body); {
 	case err == nil:
-	case apierrors.IsForbidden(err):
-		return 0, actions.Permanent(fmt.Errorf("the runner may not get services/proxy in namespace %s: give its account that right: %w", namespace, err))
+		return status, nil
+	case apierrors.IsServiceUnavailable(err), apierrors.IsNotFound(err): // it is there, but there is no endpoint, or none that answers
+		return 0, down("service %s/%s cannot be reached: %w", namespace, service, err)
 	default:
-		return 0, actions.Transient(fmt.Errorf("service %s/%s cannot be reached: %w", namespace, service, err))
+		return 0, explain(err, "get services/proxy", namespace)
 	}
-	return status, nil
+}
+
+// explain classes an error of the API server and says what to do; may is the right that was used.
+func explain(err error, may, namespace string) error {
+	e, answered := errors.AsType[*apierrors.StatusError](err)
+	answered = answered && e.ErrStatus.Code != 0 // an empty answer, such as a load balancer's, says nothing
+	switch {
+	case apierrors.IsForbidden(err):
+		return actions.Permanent(fmt.Errorf("the runner may not %s in namespace %s: give its account that right: %w", may, namespace, err))
+	case apierrors.IsUnauthorized(err):
+		return actions.Permanent(fmt.Errorf("the API server does not know the runner: check its credentials: %w", err))
+	case directclient.Untrusted(err):
+		return actions.Permanent(fmt.Errorf("the API server's certificate is not trusted: give the runner's kubeconfig the authority that issued it: %w", err))
+	case answered && !kubefault.Passes(err):
+		return actions.Permanent(fmt.Errorf("%s in namespace %s: %w", may, namespace, err))
+	case answered:
+		wait, _ := apierrors.SuggestsClientDelay(err)
+		return &actions.HandlerError{Transient: true, RetryAfter: time.Duration(wait) * time.Second, Err: fmt.Errorf("%s in namespace %s: %w", may, namespace, err)}
+	}
+	return directclient.Failed(may+" in namespace "+namespace, err)
 }
 
 // own is the API server's own error in an answer, such as that there are no endpoints; nil for an answer of the service.
@@ -99,10 +122,8 @@ func find(ctx context.Context, client kubernetes.Interface, namespace, service s
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, corev1.ServicePort{}, actions.Permanent(fmt.Errorf("service %s/%s does not exist: %w", namespace, service, err))
-	case apierrors.IsForbidden(err):
-		return nil, corev1.ServicePort{}, actions.Permanent(fmt.Errorf("the runner may not get services in namespace %s: give its account that right: %w", namespace, err))
 	case err != nil:
-		return nil, corev1.ServicePort{}, actions.Transient(err)
+		return nil, corev1.ServicePort{}, explain(err, "get services", namespace)
 	case len(s.Spec.Ports) == 0:
 		return nil, corev1.ServicePort{}, actions.Permanent(fmt.Errorf("service %s/%s has no port", namespace, service))
 	}
@@ -124,22 +145,32 @@ func PortForward(config *rest.Config) (Asker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("httpcheck: %w", err)
 	}
-	transport, upgrader, err := spdy.RoundTripperFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("httpcheck: %w", err)
-	}
-	return forward{client, func(u *url.URL) *spdyDialer { return &spdyDialer{transport, upgrader, u} }}, nil
-}
-
-type spdyDialer struct {
-	transport http.RoundTripper
-	upgrader  spdy.Upgrader
-	url       *url.URL
+	return forward{client, config}, nil
 }
 
 type forward struct {
 	client kubernetes.Interface
-	dialer func(*url.URL) *spdyDialer
+	config *rest.Config
+}
+
+// A dialer dials once, and remembers why it could not: who forwards makes a text of that.
+type dialer struct {
+	transport http.RoundTripper
+	upgrader  spdy.Upgrader
+	req       *http.Request
+	err       error // read it when who forwards has ended
+}
+
+func (d *dialer) Dial(protocols ...string) (conn httpstream.Connection, protocol string, err error) {
+	defer func() { d.err = err }()
+	d.req.Header[httpstream.HeaderProtocolVersion] = protocols
+	resp, err := d.transport.RoundTrip(d.req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	conn, err = d.upgrader.NewConnection(resp)
+	return conn, resp.Header.Get(httpstream.HeaderProtocolVersion), err
 }
 
 func (f forward) Ask(ctx context.Context, namespace, service, endpoint string) (status int, err error) {
@@ -157,27 +188,36 @@ func (f forward) Ask(ctx context.Context, namespace, service, endpoint string) (
 	if err != nil {
 		return 0, err
 	}
-	d := f.dialer(f.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").Name(pod).SubResource("portforward").URL())
+	transport, upgrader, err := spdy.RoundTripperFor(f.config) // it holds the connection, and so is for one question
+	if err != nil {
+		return 0, actions.Permanent(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.client.CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").Name(pod).SubResource("portforward").URL().String(), nil)
+	if err != nil {
+		return 0, actions.Permanent(err)
+	}
+	d := &dialer{transport: transport, upgrader: upgrader, req: req}
 	ready := make(chan struct{})
-	forwarder, err := portforward.NewOnAddresses(spdy.NewDialer(d.upgrader, &http.Client{Transport: d.transport}, http.MethodPost, d.url),
-		[]string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(number)}, ctx.Done(), ready, io.Discard, io.Discard)
+	forwarder, err := portforward.NewOnAddresses(d, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(number)}, ctx.Done(), ready, io.Discard, io.Discard)
 	if err != nil {
 		return 0, actions.Permanent(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- forwarder.ForwardPorts() }()
-	defer func() { // the port is closed when Ask returns
-		cancel()
-		if ended != nil {
-			<-ended
-		}
-	}()
 	select {
 	case err := <-ended:
-		ended = nil
+		if d.err != nil && ctx.Err() == nil && !apierrors.IsNotFound(d.err) { // the pod may have been replaced
+			return 0, explain(d.err, "create pods/portforward", namespace)
+		}
 		return 0, actions.Transient(fmt.Errorf("pod %s/%s cannot be reached: %w", namespace, pod, errors.Join(err, ctx.Err())))
+	case <-ctx.Done(): // who forwards ends when the API server answers or hangs up
+		return 0, actions.Transient(fmt.Errorf("pod %s/%s cannot be reached: %w", namespace, pod, ctx.Err()))
 	case <-ready:
 	}
+	defer func() { // the port is closed when Ask returns
+		cancel()
+		<-ended
+	}()
 	ports, err := forwarder.GetPorts()
 	if err != nil {
 		return 0, actions.Transient(err)
@@ -188,8 +228,8 @@ func (f forward) Ask(ctx context.Context, namespace, service, endpoint string) (
 	}
 	// As for the API server's proxy and the kubelet's probes, the way to the pod is what is trusted: its certificate is for another
 	// name, if for any.
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	return get(ctx, directclient.Of(&http.Client{Transport: transport}, 0), u.String())
+	trusting := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	return get(ctx, directclient.Of(&http.Client{Transport: trusting}, 0), u.String())
 }
 
 // pod is a ready pod of a service, and the number of the port there.
@@ -200,7 +240,7 @@ func (f forward) pod(ctx context.Context, s *corev1.Service, port corev1.Service
 	}
 	pods, err := f.client.CoreV1().Pods(s.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(s.Spec.Selector).String()})
 	if err != nil {
-		return "", 0, actions.Transient(err)
+		return "", 0, explain(err, "list pods", s.Namespace)
 	}
 	for i := range pods.Items {
 		p := &pods.Items[i]
@@ -222,5 +262,5 @@ func (f forward) pod(ctx context.Context, s *corev1.Service, port corev1.Service
 		}
 		return p.Name, number, nil
 	}
-	return "", 0, actions.Transient(fmt.Errorf("service %s has no ready pod", where))
+	return "", 0, down("service %s has no ready pod", where)
 }

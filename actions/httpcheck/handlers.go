@@ -2,6 +2,7 @@ package httpcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,7 +10,8 @@ import (
 	"github.com/remedykit/remedy/actions"
 )
 
-// Handlers are health_check and verify_recovery for steps that name services, for a runner without a cluster.
+// Handlers are health_check and verify_recovery for steps that name services, for a runner without a cluster. A
+// diagnosis that gets no answer is an error: nobody knows whether the service is healthy.
 func Handlers(asker Asker) actions.Handlers {
 	return actions.Handlers{
 		"health_check": actions.HandlerFunc(func(ctx context.Context, req *actions.Request) (*actions.Result, error) {
@@ -47,23 +49,36 @@ func healthCheck(ctx context.Context, asker Asker, req *actions.Request) (*actio
 		return nil, err
 	}
 	gate := req.Parameters.Given("endpoint") || req.Parameters.Given("expectedStatus")
-	var unwell []string
+	var ill []string
 	for _, name := range names {
-		if why := ask(ctx, asker, namespace, name, req.Parameters.String("endpoint"), int(req.Parameters.Int("expectedStatus"))); why != nil {
-			if gate && !actions.IsTransient(why) {
-				return nil, why
-			}
-			unwell = append(unwell, why.Error())
+		err := ask(ctx, asker, namespace, name, req.Parameters.String("endpoint"), int(req.Parameters.Int("expectedStatus")))
+		_, known := errors.AsType[unwell](err)
+		switch {
+		case err == nil:
+		case known || gate && actions.IsTransient(err):
+			ill = append(ill, err.Error())
+		default:
+			return nil, fmt.Errorf("service %s/%s could not be asked: %w", namespace, name, err)
 		}
 	}
-	if len(unwell) > 0 && gate {
-		return nil, actions.Transient(fmt.Errorf("not healthy: %s", strings.Join(unwell, "; ")))
+	if len(ill) > 0 && gate {
+		return nil, actions.Transient(fmt.Errorf("not healthy: %s", strings.Join(ill, "; ")))
 	}
-	r := &actions.Result{Message: "healthy", Outputs: map[string]any{"healthy": len(unwell) == 0}}
-	if len(unwell) > 0 {
-		r.Message = "not healthy: " + strings.Join(unwell, "; ")
+	r := &actions.Result{Message: "healthy", Outputs: map[string]any{"healthy": len(ill) == 0}}
+	if len(ill) > 0 {
+		r.Message = "not healthy: " + strings.Join(ill, "; ")
 	}
 	return r, nil
+}
+
+// An unwell error says that a service is not healthy: all others only say that nobody knows.
+type unwell struct{ error }
+
+func (u unwell) Unwrap() error { return u.error }
+
+// down is unwell, and may pass.
+func down(format string, args ...any) error {
+	return actions.Transient(unwell{fmt.Errorf(format, args...)})
 }
 
 // ask is nil when a service answers as it should.
@@ -75,7 +90,7 @@ func ask(ctx context.Context, asker Asker, namespace, name, endpoint string, exp
 	if expected == 0 && status >= 200 && status < 300 || status == expected {
 		return nil
 	}
-	return actions.Transient(fmt.Errorf("service %s/%s answers with status %d", namespace, name, status))
+	return down("service %s/%s answers with status %d", namespace, name, status)
 }
 
 // every is how often verify_recovery asks.

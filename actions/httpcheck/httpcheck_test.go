@@ -2,6 +2,7 @@ package httpcheck_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,11 +11,13 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -205,6 +208,119 @@ func TestAForwardedPortMaySpeakTLS(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
+// apiServer answers as an API server that has the service web and its ready pod, but for one path, which it answers by itself.
+func apiServer(t *testing.T, path string, answer http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	objects := map[string]any{
+		"/api/v1/namespaces/shop/services/web": corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"},
+			Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}}},
+		"/api/v1/namespaces/shop/pods": corev1.PodList{Items: []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "web-0"},
+			Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}}},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			answer(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(objects[r.URL.Path])
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestWhatTheAPIServerRefusesIsNotAskedAgain(t *testing.T) {
+	const services, proxy, pods, portforward = "/api/v1/namespaces/shop/services/web", "/api/v1/namespaces/shop/services/web:80/proxy/health", "/api/v1/namespaces/shop/pods", "/api/v1/namespaces/shop/pods/web-0/portforward"
+	for _, c := range []struct {
+		path  string
+		asker func(*rest.Config) (httpcheck.Asker, error)
+		right string
+	}{
+		{services, httpcheck.ServiceProxy, "get services"}, {proxy, httpcheck.ServiceProxy, "get services/proxy"},
+		{services, httpcheck.PortForward, "get services"}, {pods, httpcheck.PortForward, "list pods"}, {portforward, httpcheck.PortForward, "create pods/portforward"},
+	} {
+		for status, want := range map[metav1.StatusReason]struct {
+			code      int32
+			transient bool
+			says      string
+		}{
+			metav1.StatusReasonUnauthorized:  {401, false, "the API server does not know the runner: check its credentials"},
+			metav1.StatusReasonForbidden:     {403, false, "the runner may not " + c.right + " in namespace shop: give its account that right"},
+			metav1.StatusReasonInvalid:       {422, false, c.right + " in namespace shop"},
+			metav1.StatusReasonInternalError: {500, true, c.right + " in namespace shop"},
+			metav1.StatusReasonTimeout:       {504, true, c.right + " in namespace shop"},
+		} {
+			s := apiServer(t, c.path, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(int(want.code))
+				_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: status, Code: want.code})
+			})
+			a, err := c.asker(&rest.Config{Host: s.URL})
+			require.NoError(t, err)
+			_, err = a.Ask(t.Context(), "shop", "web", "/health")
+			require.ErrorContains(t, err, want.says, "%s %s", c.path, status)
+			require.Equal(t, want.transient, actions.IsTransient(err), "%s %s", c.path, status)
+		}
+	}
+}
+
+func TestAnAPIServerThatIsNotTrustedIsNotAskedAgain(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	for _, asker := range []func(*rest.Config) (httpcheck.Asker, error){httpcheck.ServiceProxy, httpcheck.PortForward} {
+		a, err := asker(&rest.Config{Host: s.URL})
+		require.NoError(t, err)
+		_, err = a.Ask(t.Context(), "shop", "web", "/health")
+		require.ErrorContains(t, err, "the API server's certificate is not trusted: give the runner's kubeconfig the authority that issued it")
+		require.False(t, actions.IsTransient(err))
+	}
+}
+
+func TestAnAPIServerThatNeverAnswersHoldsNobodyUp(t *testing.T) {
+	released := make(chan struct{})
+	s := apiServer(t, "/api/v1/namespaces/shop/pods/web-0/portforward", func(http.ResponseWriter, *http.Request) { <-released })
+	defer close(released)
+	a, err := httpcheck.PortForward(&rest.Config{Host: s.URL})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := a.Ask(ctx, "shop", "web", "/health")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.True(t, actions.IsTransient(err))
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "it waits for ever")
+	}
+}
+
+func TestStepsMayForwardAtTheSameTime(t *testing.T) {
+	var both sync.WaitGroup
+	both.Add(2)
+	s := apiServer(t, "/api/v1/namespaces/shop/pods/web-0/portforward", func(w http.ResponseWriter, _ *http.Request) {
+		both.Done()
+		both.Wait()
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	a, err := httpcheck.PortForward(&rest.Config{Host: s.URL})
+	require.NoError(t, err)
+	var all errgroup.Group
+	for range 2 {
+		all.Go(func() error {
+			_, err := a.Ask(t.Context(), "shop", "web", "/health")
+			if !actions.IsTransient(err) {
+				return fmt.Errorf("what a load balancer says is final: %w", err)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, all.Wait())
+}
+
 // A script answers one after the other.
 type script struct{ answers []int }
 
@@ -238,6 +354,29 @@ func TestADiagnosisReportsAndAGateFails(t *testing.T) {
 		_, err = h.Execute(t.Context(), req)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestNobodyKnowsTheHealthOfWhatGivesNoAnswer(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	a, err := httpcheck.Template(closed.URL+"/{service}", nil)
+	require.NoError(t, err)
+	r, err := httpcheck.Handlers(a)["health_check"].Execute(t.Context(), request(map[string]any{"service": "web", "namespace": "shop"}))
+	require.ErrorContains(t, err, "service shop/web could not be asked: ")
+	require.True(t, actions.IsTransient(err))
+	require.Nil(t, r)
+
+	// An API server that knows of no endpoint knows that the service is not healthy.
+	s := apiServer(t, "/api/v1/namespaces/shop/services/web:80/proxy", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no endpoints available for service \"web\"","reason":"ServiceUnavailable","code":503}`)
+	})
+	a, err = httpcheck.ServiceProxy(&rest.Config{Host: s.URL})
+	require.NoError(t, err)
+	r, err = httpcheck.Handlers(a)["health_check"].Execute(t.Context(), request(map[string]any{"service": "web", "namespace": "shop"}))
+	require.NoError(t, err)
+	require.Equal(t, false, r.Outputs["healthy"])
+	require.Contains(t, r.Message, "no endpoints available")
 }
 
 func TestRecoveryIsHealthWithoutABreak(t *testing.T) {
