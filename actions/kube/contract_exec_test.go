@@ -424,7 +424,7 @@ func TestACopyThatIsNotWholeIsNotTakenForOne(t *testing.T) {
 						for err == nil {
 							select {
 							case <-stop:
-								err = f.Close()
+								_ = f.Close()
 								return
 							default:
 								_, err = f.WriteString("more")

@@ -134,6 +134,9 @@ type attentive struct{ spdy.Upgrader }
 
 func (a attentive) NewConnection(r *http.Response) (httpstream.Connection, error) {
 	conn, err := a.Upgrader.NewConnection(r)
+	if _, said := errors.AsType[*apierrors.StatusError](err); err != nil && !said { // no answer of an API server: what is between knows no SPDY
+		return nil, &httpstream.UpgradeFailureError{Cause: err}
+	}
 	if err != nil {
 		return nil, err
 	}
