@@ -462,6 +462,7 @@ func TestAHeapDumpFillsNoDiskAndHarmsNoFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "dump*.hprof")
 	began := filepath.Join(dir, "began")
+	agedFile(t, 0, dir, "dump-1.hprof")  // which is another one
 	jcmd := func(script string) string { // whose process is the one that starts it
 		return `case "$1" in -l) echo "$PPID app.jar";; *) eval "file=\${$#}"; ` + script + `;; esac`
 	}
@@ -558,7 +559,9 @@ func TestAFailOverIsDoneWhenTheProbeSaysSo(t *testing.T) {
 		}
 	}
 	replaced := c.commands(kube.Commands{"failover_database": {Args: []string{"touch", file}, Probe: shell(`test -f "$1"`, file)}})
-	_, err = replaced.execute(request())
+	ctx, cancel = context.WithTimeout(t.Context(), 3*eventually)
+	defer cancel()
+	_, err = replaced.handlers["failover_database"].Execute(ctx, request())
 	require.NoError(t, err)
 	node.mu.Lock()
 	defer node.mu.Unlock()
