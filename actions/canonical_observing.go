@@ -12,7 +12,7 @@ func observingActions() []Spec {
 			Parameters: []Parameter{
 				deployment(), statefulSet(), daemonSet(), object("service", "Service", "Name of the service."), services("Names of the services."), pod(),
 				inNamespace(),
-				text("endpoint", "Path or URL to ask."),
+				text("endpoint", "Path to ask, such as /healthz."),
 				withDefault(integer("expectedStatus", 100, 599, "HTTP status that means healthy."), 200),
 			},
 			Rules: []Rule{oneWorkload("service", "services", "pod")},
@@ -25,7 +25,7 @@ func observingActions() []Spec {
 			Parameters: []Parameter{
 				required(services("Names of the services.")),
 				inNamespace(),
-				text("healthEndpoint", "Path or URL to ask."),
+				text("healthEndpoint", "Path to ask, such as /healthz."),
 				span("stableFor", "30s", "How long every service must be healthy without a break."),
 			},
 		},

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -81,14 +82,40 @@ func (h *backup) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	if err != nil {
 		return nil, err
 	}
+	write := h.files
+	if req.Target.Kind == "Database" {
+		write = h.c.run
+	}
 	if err := req.Begin(ctx, &actions.Undo{Summary: "nothing: a copy harms nobody", State: map[string]any{"uid": string(p.pod.UID)}}); err != nil {
 		return nil, err
 	}
-	a, err := h.c.keep(ctx, req, req.Artifact, h.c.stream(ctx, p, args))
+	a, err := h.c.keep(ctx, req, req.Artifact, piped(ctx, func(ctx context.Context, w io.Writer) error { return write(ctx, p, args, w) }))
 	if err != nil {
 		return nil, err
 	}
 	return leaving(a), nil
+}
+
+// files writes an archive, and has an error when no file is in it: a copy of nothing looks like one of something.
+func (h *backup) files(ctx context.Context, p place, args []string, w io.Writer) error {
+	archive := h.c.stream(ctx, p, args)
+	defer archive.Close()
+	passing := io.TeeReader(archive, w)
+	some := false
+	for in := tar.NewReader(passing); ; {
+		entry, err := in.Next()
+		if err != nil { // what is wrong with it is said below, or when it is unpacked
+			break
+		}
+		some = some || entry.Typeflag != tar.TypeDir && entry.Typeflag != tar.TypeSymlink
+	}
+	if _, err := io.Copy(io.Discard, passing); err != nil {
+		return err
+	}
+	if !some {
+		return actions.Permanent(fmt.Errorf("%s has no files there: give other paths, and for a link the path that it leads to", p.target()))
+	}
+	return nil
 }
 
 // database copies a database before something else, under a name of its own.
@@ -109,26 +136,53 @@ func leaving(a actions.Artifact) *actions.Result {
 	return &actions.Result{Message: fmt.Sprintf("%s, %d bytes, SHA-256 %s", a.Name, a.Size, a.SHA256), Artifacts: []actions.Artifact{a}}
 }
 
-// keep stores a stream, and reads it back to be sure.
+// keep stores a stream, and reads it back to be sure. What the store says of the sum is not believed.
 func (c *Cluster) keep(ctx context.Context, req *actions.Request, name string, content io.ReadCloser) (actions.Artifact, error) {
-	a, err := c.artifacts.Put(ctx, req.Run, name, &notEmpty{content, name, false})
+	written := sha256.New()
+	source := &notEmpty{content: content, name: name}
+	a, err := c.artifacts.Put(ctx, req.Run, name, io.TeeReader(source, written))
 	_ = content.Close()
 	if err != nil {
 		return a, err
 	}
+	a.SHA256 = hex.EncodeToString(written.Sum(nil))
+	got, err := c.readBack(ctx, req, name)
+	switch {
+	case !source.ended:
+		err = actions.Permanent(fmt.Errorf("artifact %s was not written to its end: the store has to read until io.EOF", name))
+	case err != nil:
+		err = fmt.Errorf("artifact %s cannot be read back: %w", name, err)
+	case got != a.SHA256:
+		err = actions.Permanent(fmt.Errorf("artifact %s was written with SHA-256 %s and reads back as %s", name, a.SHA256, got))
+	default:
+		return a, nil
+	}
+	return a, c.spoil(ctx, req, name, err)
+}
+
+// readBack is the SHA-256 of what is stored.
+func (c *Cluster) readBack(ctx context.Context, req *actions.Request, name string) (string, error) {
 	stored, err := c.artifacts.Open(ctx, req.Run, name)
 	if err != nil {
-		return a, err
+		return "", err
 	}
 	defer stored.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, stored); err != nil {
-		return a, err
+	_, err = io.Copy(sum, stored)
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// spoiled is how what stands in the place of a wrong copy begins.
+const spoiled = "This is not a copy of anything: "
+
+// spoil puts a word in the place of a copy that is wrong, so that nobody takes it for a good one: a store removes nothing.
+func (c *Cluster) spoil(ctx context.Context, req *actions.Request, name string, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+	defer cancel()
+	if _, err := c.artifacts.Put(ctx, req.Run, name, strings.NewReader(spoiled+why.Error()+"\n")); err != nil {
+		return errors.Join(why, fmt.Errorf("artifact %s of run %s is still there, and wrong: remove it: %w", name, req.Run, err))
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != a.SHA256 {
-		return a, actions.Permanent(fmt.Errorf("artifact %s was written with SHA-256 %s and reads back as %s", name, a.SHA256, got))
-	}
-	return a, nil
+	return why
 }
 
 // notEmpty has an error where content ends before it began, so that nothing is kept.
@@ -136,10 +190,12 @@ type notEmpty struct {
 	content io.Reader
 	name    string
 	some    bool
+	ended   bool
 }
 
 func (n *notEmpty) Read(p []byte) (int, error) {
 	got, err := n.content.Read(p)
+	n.ended = err == io.EOF
 	if n.some = n.some || got > 0; err == io.EOF && !n.some {
 		err = actions.Permanent(fmt.Errorf("artifact %s is empty", n.name))
 	}
@@ -184,7 +240,14 @@ func (h *backup) Probe(ctx context.Context, req *actions.Request) (actions.Outco
 	case err != nil:
 		return actions.OutcomeUnknown, err
 	}
-	return actions.OutcomeHappened, r.Close()
+	defer r.Close()
+	start := make([]byte, len(spoiled))
+	if n, err := io.ReadFull(r, start); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return actions.OutcomeUnknown, err
+	} else if string(start[:n]) == spoiled {
+		return actions.OutcomeDidNotHappen, nil
+	}
+	return actions.OutcomeHappened, nil
 }
 
 var snapshots = schema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: "volumesnapshots"}

@@ -111,8 +111,8 @@ func (h *cleanup) Execute(ctx context.Context, req *actions.Request) (*actions.R
 		return nil, err
 	}
 	files, bytes, err := h.count(ctx, o, more...)
-	if err != nil {
-		return nil, fmt.Errorf("%d files of %d bytes %s deleted, and then: %w", files, bytes, word, err)
+	if err != nil { // find tells of its last files late
+		return nil, fmt.Errorf("at least %d files of %d bytes %s deleted, and then: %w", files, bytes, word, err)
 	}
 	return &actions.Result{Message: fmt.Sprintf("%d files of %d bytes %s deleted", files, bytes, word),
 		Outputs: map[string]any{"files": files, "bytes": bytes, "pod": o.pod.Name}}, nil

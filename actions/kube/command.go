@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -26,7 +28,8 @@ type Commands map[string]Command
 
 // A Command runs in a pod of the step's target. It is an argument list and never a shell's line.
 type Command struct {
-	// Args are the program and its arguments. One that is {name} becomes the value of that parameter, as one argument.
+	// Args are the program and its arguments. One that is {name} becomes the value of that parameter of the action, as one
+	// argument; a name that the action does not have is an error.
 	Args []string `yaml:"args"`
 	// Env are variables that are set with the program env; values like those of Args. What the site gives here is not shown, and
 	// hidden in what commands say.
@@ -48,16 +51,57 @@ func ParseCommands(data []byte) (Commands, error) {
 		if len(all[name].Args) == 0 || all[name].Args[0] == "" || strings.HasPrefix(all[name].Args[0], "{") {
 			return nil, fmt.Errorf("commands: %s: args begins with the program", name)
 		}
+		if err := all[name].check(name); err != nil {
+			return nil, fmt.Errorf("commands: %s: %w", name, err)
+		}
 	}
 	return all, nil
 }
 
+// check is nil when all placeholders of a command stand for parameters of its action.
+func (cmd Command) check(key string) error {
+	action, _, _ := strings.Cut(key, ".")
+	if key == "psql" {
+		action = "repair_database"
+	}
+	for _, text := range slices.Concat(cmd.Args, cmd.Probe, slices.Sorted(maps.Values(cmd.Env))) {
+		if name, ok := parameter(text); ok {
+			if err := known(action, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var registered = sync.OnceValue(actions.Canonical)
+
+// known is nil when an action has a parameter, which would be empty otherwise.
+func known(action, name string) error {
+	spec := registered().Lookup(action)
+	if spec == nil {
+		return nil // no step runs its command
+	}
+	var all []string
+	for _, p := range spec.Parameters {
+		if p.Name == name {
+			return nil
+		}
+		all = append(all, "{"+p.Name+"}")
+	}
+	return fmt.Errorf("{%s} is no parameter of %s, which has %s", wording.Visible(name), action, strings.Join(all, " "))
+}
+
+// A placeholder has nothing that JSON needs, and is not the {} of find.
+var placeholder = regexp.MustCompile(`^\{([\w .-]+)\}$`)
+
 // parameter is the parameter whose value a text stands for.
 func parameter(text string) (name string, ok bool) {
-	if name, ok = strings.CutPrefix(text, "{"); !ok {
+	found := placeholder.FindStringSubmatch(text)
+	if found == nil {
 		return "", false
 	}
-	return strings.CutSuffix(name, "}")
+	return found[1], true
 }
 
 // shortestSecret is the length from which values are hidden: shorter ones would be found everywhere.
@@ -87,6 +131,9 @@ func arguments(args []string, env map[string]string, req *actions.Request) ([]st
 		name, ok := parameter(text)
 		if !ok {
 			return text, nil
+		}
+		if err := known(req.Action, name); err != nil {
+			return "", actions.Permanent(err)
 		}
 		value := textOf(req.Parameters.Get(name))
 		if strings.HasPrefix(value, "-") {
@@ -154,6 +201,9 @@ func (c *Cluster) configured(key string) (Command, error) {
 	cmd, ok := c.commands[key]
 	if !ok {
 		return cmd, actions.Permanent(fmt.Errorf("%s is not configured: the site has to say which command does it (kube.Options.Commands)", key))
+	}
+	if err := cmd.check(key); err != nil {
+		return cmd, actions.Permanent(fmt.Errorf("%s is not configured: %w (kube.Options.Commands)", key, err))
 	}
 	if key == "failover_database" && len(cmd.Probe) == 0 {
 		return cmd, actions.Permanent(fmt.Errorf("%s is not configured: its command has no probe, which says that the new primary writes (kube.Options.Commands)", key))

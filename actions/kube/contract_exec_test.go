@@ -1,6 +1,8 @@
 package kube_test
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,10 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -244,5 +249,456 @@ func TestNoValueOfAPlanIsCode(t *testing.T) {
 		got, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.Equal(t, "2|"+value+"|"+value, string(got))
+	}
+}
+
+// tool puts a script where commands in pods find it before the real one.
+func tool(t *testing.T, name, script string) {
+	t.Helper()
+	file := filepath.Join(filepath.Dir(jcmdFlag), name)
+	require.NoError(t, os.WriteFile(file, []byte("#!/bin/sh\n"+script), 0o700))
+	t.Cleanup(func() { _ = os.Remove(file) })
+}
+
+// agedFile makes a file that was not changed for some time.
+func agedFile(t *testing.T, age time.Duration, path ...string) string {
+	t.Helper()
+	file := filepath.Join(path...)
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+	require.NoError(t, os.WriteFile(file, []byte("12345"), 0o600))
+	require.NoError(t, os.Chtimes(file, time.Now(), time.Now().Add(-age)))
+	return file
+}
+
+// cleaning is a step of cleanup_storage whose parameters nobody has checked.
+func (c *cluster) cleaning(path, age string) *actions.Request {
+	c.Helper()
+	req, _ := c.request("cleanup_storage", map[string]any{"namespace": c.namespace, "deployment": "web", "path": "/x"})
+	req.Task.Parameters = actions.NewParameters(map[string]any{"namespace": c.namespace, "deployment": "web", "path": path, "ageThreshold": age})
+	return req
+}
+
+func TestNothingIsCleanedUpOutsideOfWhatTheSiteAllows(t *testing.T) {
+	c := newCluster(t)
+	node := c.kubelet("outside-a")
+	c.ready("web")
+	root := t.TempDir()
+	cache, other := filepath.Join(root, "cache"), filepath.Join(root, "other")
+	precious := agedFile(t, 24*time.Hour, other, "b", "old")
+	agedFile(t, 24*time.Hour, cache, "a", "b", "old")
+	for _, link := range []string{filepath.Join(cache, "link"), filepath.Join(root, "allowed")} {
+		require.NoError(t, os.Symlink(other, link))
+	}
+	k := c.as(controlplane.Admin, kube.Options{CleanupPaths: []string{cache, "/", "", ".", "cache", filepath.Join(root, "allowed")}})
+	for path, want := range map[string]string{
+		"/":                              "/ may not be cleaned up: the site allows",
+		"":                               "may not be cleaned up",
+		".":                              "may not be cleaned up",
+		"cache":                          "may not be cleaned up",
+		root:                             "may not be cleaned up",
+		cache + "-2":                     "may not be cleaned up",
+		cache + "/..":                    root + " may not be cleaned up",
+		cache + "/../other":              other + " may not be cleaned up",
+		cache + "/link":                  "is a link to " + other,
+		cache + "/link/b":                "is a link to " + other + "/b",
+		cache + "/a/../link/b":           "is a link to " + other + "/b",
+		filepath.Join(root, "allowed/b"): "is a link to " + other + "/b",
+		cache + "/none":                  "exit code 1",
+	} {
+		req := c.cleaning(path, "1h")
+		_, err := k.preview(req)
+		require.ErrorContains(t, err, want, path)
+		_, err = k.execute(req)
+		require.ErrorContains(t, err, want, path)
+		require.False(t, actions.IsTransient(err), path)
+	}
+	// A folder above becomes a link once it was looked at.
+	node.before = func(_ string, args []string) {
+		if slices.Contains(args, "-delete") {
+			require.NoError(t, errors.Join(os.Rename(filepath.Join(cache, "a"), filepath.Join(cache, "c")), os.Symlink(other, filepath.Join(cache, "a"))))
+		}
+	}
+	r, err := k.execute(c.cleaning(cache+"/a/b", "1h"))
+	require.NoError(t, err)
+	require.Equal(t, "0 files of 0 bytes were deleted", r.Message)
+	require.FileExists(t, precious)
+}
+
+func TestWhatIsCleanedUpIsAsOldAsWasSaidAndTold(t *testing.T) {
+	c := newCluster(t)
+	c.kubelet("age-a")
+	c.ready("web")
+	cache := t.TempDir()
+	k := c.as(controlplane.Admin, kube.Options{CleanupPaths: []string{cache}})
+	const age = 90*time.Minute + 30*time.Second
+	young := agedFile(t, age-15*time.Second, cache, "young")
+	old := agedFile(t, age+15*time.Second, cache, "a\nb c", "old")
+	require.NoError(t, os.Link(old, filepath.Join(cache, "the same")))
+	kept := agedFile(t, age+15*time.Second, cache, "linked")
+	require.NoError(t, os.Link(kept, filepath.Join(t.TempDir(), "elsewhere")))
+	r, err := k.execute(c.cleaning(cache, "90m30s"))
+	require.NoError(t, err)
+	require.Equal(t, "3 files of 5 bytes were deleted", r.Message, "bytes are free when their last name is gone")
+	require.Equal(t, map[string]any{"files": 3, "bytes": int64(5), "pod": c.podsOf("web")[0].Name}, r.Outputs)
+	require.FileExists(t, young)
+
+	agedFile(t, 2*age, cache, "old")
+	tool(t, "find", `case "$*" in *-delete*) /usr/bin/find "$@"; echo cannot delete the rest >&2; exit 1;; *) exec /usr/bin/find "$@";; esac`)
+	_, err = k.execute(c.cleaning(cache, "90m30s"))
+	require.ErrorContains(t, err, "at least 1 files of 5 bytes were deleted, and then: find in Pod")
+	require.ErrorContains(t, err, "cannot delete the rest")
+}
+
+// A faulty store fails the first time that it is written to or read from.
+type faultyStore struct {
+	artifact.Store
+	put  func(content io.Reader) io.Reader
+	open func(kept io.Reader) io.Reader
+	full bool // also afterwards
+}
+
+func (s *faultyStore) Put(ctx context.Context, run, name string, content io.Reader) (actions.Artifact, error) {
+	if s.put != nil {
+		content = s.put(content)
+		s.put = nil
+	} else if s.full {
+		content = iotest.ErrReader(syscall.ENOSPC)
+	}
+	return s.Store.Put(ctx, run, name, content)
+}
+
+func (s *faultyStore) Open(ctx context.Context, run, name string) (io.ReadCloser, error) {
+	r, err := s.Store.Open(ctx, run, name)
+	if err != nil || s.open == nil {
+		return r, err
+	}
+	read := s.open(r)
+	s.open = nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{read, r}, nil
+}
+
+func TestACopyThatIsNotWholeIsNotTakenForOne(t *testing.T) {
+	c := newCluster(t)
+	node := c.kubelet("whole-a")
+	c.ready("web")
+	dir := t.TempDir()
+	empty, link, file := filepath.Join(dir, "empty", "too"), filepath.Join(dir, "link"), filepath.Join(dir, "file")
+	require.NoError(t, errors.Join(os.MkdirAll(empty, 0o700), os.Symlink(file, link), os.WriteFile(file, make([]byte, 16<<20), 0o600)))
+	full := func(r io.Reader) io.Reader {
+		return io.MultiReader(io.LimitReader(r, 100<<10), iotest.ErrReader(syscall.ENOSPC))
+	}
+	lossy := func(r io.Reader) io.Reader { return io.LimitReader(r, 100<<10) }
+	broken := func(io.Reader) io.Reader { return iotest.ErrReader(errors.New("the disk is broken")) }
+	for name, test := range map[string]struct {
+		path    string
+		changes bool
+		store   faultyStore
+		want    string
+		left    string // begins what is left, "" when nothing is
+	}{
+		"a file changes":        {path: file, changes: true, want: "file changed as we read it"},
+		"the store is full":     {path: file, store: faultyStore{put: full}, want: "no space left on device"},
+		"folders only":          {path: filepath.Dir(empty), want: "has no files there"},
+		"a link only":           {path: link, want: "for a link the path that it leads to"},
+		"the store loses bytes": {path: file, store: faultyStore{put: lossy}, want: "artifact b was not written to its end", left: "This is not a copy of anything: artifact b was not"},
+		"it reads other bytes":  {path: file, store: faultyStore{open: lossy}, want: "and reads back as", left: "This is not a copy of anything: "},
+		"it cannot be read":     {path: file, store: faultyStore{open: broken}, want: "artifact b cannot be read back: the disk is broken", left: "This is not a copy of anything: "},
+		"nor be replaced":       {path: file, store: faultyStore{put: lossy, full: true}, want: "artifact b of run r is still there, and wrong: remove it: artifact b: no space left on device", left: dir[1:]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := test.store
+			store.Store = artifact.Folder(t.TempDir())
+			k := c.as(controlplane.Admin, kube.Options{Artifacts: &store})
+			node.before = func(string, []string) {}
+			if test.changes {
+				stop := make(chan struct{})
+				done := make(chan struct{})
+				t.Cleanup(func() { close(stop); <-done })
+				node.before = func(string, []string) {
+					go func() {
+						defer close(done)
+						f, err := os.OpenFile(test.path, os.O_APPEND|os.O_WRONLY, 0)
+						for err == nil {
+							select {
+							case <-stop:
+								_ = f.Close()
+								return
+							default:
+								_, err = f.WriteString("more")
+							}
+						}
+					}()
+				}
+			}
+			req, con := c.artifactRequest("backup_data", "b", map[string]any{"deployment": "web", "paths": []any{test.path}})
+			_, err := k.execute(req)
+			require.ErrorContains(t, err, test.want)
+			require.False(t, actions.IsTransient(err))
+			req.Begun = con.undo
+			r, err := store.Open(t.Context(), "r", "b")
+			if test.left == "" {
+				require.ErrorIs(t, err, artifact.ErrNotFound)
+			} else {
+				require.NoError(t, err)
+				got := make([]byte, len(test.left))
+				_, err = io.ReadFull(r, got)
+				require.NoError(t, errors.Join(err, r.Close()))
+				require.Equal(t, test.left, string(got))
+			}
+			if !test.store.full {
+				require.Equal(t, actions.OutcomeDidNotHappen, k.probe(req))
+			}
+		})
+	}
+}
+
+func TestAHeapDumpFillsNoDiskAndHarmsNoFile(t *testing.T) {
+	c := newCluster(t)
+	c.kubelet("dump-a")
+	c.ready("web")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "dump*.hprof")
+	began := filepath.Join(dir, "began")
+	agedFile(t, 0, dir, "dump-1.hprof")  // which is another one
+	jcmd := func(script string) string { // whose process is the one that starts it
+		return `case "$1" in -l) echo "$PPID app.jar";; *) eval "file=\${$#}"; ` + script + `;; esac`
+	}
+	const dumps = `printf dump > "$file"`
+	for name, test := range map[string]struct {
+		tools map[string]string
+		there bool // a file is in the place
+		stops bool
+		want  string
+		says  string
+		kept  string
+	}{
+		"little room":            {tools: map[string]string{"jcmd": jcmd("echo dumped >&2; exit 9"), "df": `echo header; echo "/dev/x 100 90 10 90% /tmp"`}, want: "has 10 KiB free in " + dir + ", and the dump may need"},
+		"no answer":              {tools: map[string]string{"jcmd": jcmd(dumps), "df": "echo nothing"}, want: "has 0 KiB free in"},
+		"a file is there":        {tools: map[string]string{"jcmd": jcmd(dumps)}, there: true, want: "has a file " + file + " already: give another outputPath"},
+		"the dumper fails":       {tools: map[string]string{"jcmd": jcmd(dumps + "; echo out of luck >&2; exit 1")}, want: "out of luck"},
+		"the step is stopped":    {tools: map[string]string{"jcmd": jcmd(dumps + "; touch " + began + "; exec sleep 600")}, stops: true, want: "has not ended, and may still run"},
+		"the dump comes changed": {tools: map[string]string{"jcmd": jcmd(dumps), "sha256sum": "echo 0123 -"}, want: "has SHA-256 0123 in the pod and", kept: "This is not a copy of anything: heap dump"},
+		"it cannot be removed":   {tools: map[string]string{"jcmd": jcmd(dumps), "rm": "echo read-only >&2; exit 1"}, says: "; " + file + " may be left in Pod ", kept: "dump"},
+		"nor when it failed":     {tools: map[string]string{"jcmd": jcmd(dumps + "; exit 3"), "rm": "echo read-only >&2; exit 1"}, want: "exit code 3; and " + file + " may be left in Pod "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for tooled, script := range test.tools {
+				tool(t, tooled, script)
+			}
+			_ = os.Remove(file)
+			if test.there {
+				require.NoError(t, os.WriteFile(file, []byte("precious"), 0o600))
+			}
+			store := artifact.Folder(t.TempDir())
+			k := c.as(controlplane.Admin, kube.Options{Artifacts: store})
+			req, _ := c.artifactRequest("create_heap_dump", "h", map[string]any{"deployment": "web", "outputPath": file})
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			if test.stops {
+				go func() {
+					for ctx.Err() == nil {
+						if _, err := os.Stat(began); err == nil {
+							stop()
+						}
+					}
+				}()
+			}
+			r, err := k.handlers["create_heap_dump"].Execute(ctx, req)
+			if test.want == "" {
+				require.NoError(t, err)
+				require.Contains(t, r.Message, test.says)
+			} else {
+				require.ErrorContains(t, err, test.want)
+				require.NotContains(t, err.Error(), "dumped")
+			}
+			if test.there {
+				data, err := os.ReadFile(file)
+				require.NoError(t, err)
+				require.Equal(t, "precious", string(data))
+			} else if test.tools["rm"] == "" {
+				require.NoFileExists(t, file)
+			}
+			kept, err := store.Open(t.Context(), "r", "h")
+			if test.kept == "" {
+				require.ErrorIs(t, err, artifact.ErrNotFound)
+				return
+			}
+			require.NoError(t, err)
+			data, err := io.ReadAll(kept)
+			require.NoError(t, errors.Join(err, kept.Close()))
+			require.True(t, strings.HasPrefix(string(data), test.kept), string(data))
+		})
+	}
+}
+
+func TestAFailOverIsDoneWhenTheProbeSaysSo(t *testing.T) {
+	c := newCluster(t)
+	node := c.kubelet("failover-a")
+	c.ready("db")
+	request := func() *actions.Request {
+		req, _ := c.request("failover_database", map[string]any{"namespace": c.namespace, "database": "db"})
+		return req
+	}
+	never := c.commands(kube.Commands{"failover_database": {Args: []string{"true"}, Probe: shell("echo still a standby >&2; exit 2")}})
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errors.New("the step took too long"))
+	defer cancel()
+	_, err := never.handlers["failover_database"].Execute(ctx, request())
+	require.ErrorContains(t, err, "failover_database ran, but its probe does not say that it is done (the step took too long): sh in Pod "+c.namespace+"/db-")
+	require.ErrorContains(t, err, "exit code 2: still a standby")
+
+	// The pod in which the command ran is replaced before its probe has said yes.
+	file := filepath.Join(t.TempDir(), "failed over")
+	first := c.podsOf("db")[0].Name
+	now := int64(0)
+	node.before = func(pod string, args []string) {
+		if args[0] == "touch" {
+			_ = c.client.CoreV1().Pods(c.namespace).Delete(context.Background(), pod, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		}
+	}
+	replaced := c.commands(kube.Commands{"failover_database": {Args: []string{"touch", file}, Probe: shell(`test -f "$1"`, file)}})
+	ctx, cancel = context.WithTimeout(t.Context(), 3*eventually)
+	defer cancel()
+	_, err = replaced.handlers["failover_database"].Execute(ctx, request())
+	require.NoError(t, err)
+	node.mu.Lock()
+	defer node.mu.Unlock()
+	require.NotEqual(t, first+"/main", node.ran[len(node.ran)-1], "the probe asks a pod that is there")
+}
+
+// A pod of the same name that was made since is another one.
+func TestACommandIsNotForAPodThatTookTheNameSince(t *testing.T) {
+	c := newCluster(t)
+	node := c.kubelet("name-a")
+	pods := c.client.CoreV1().Pods(c.namespace)
+	make := func() {
+		_, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "solo"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "nothing"}}}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			p, err := pods.Get(t.Context(), "solo", metav1.GetOptions{})
+			return err == nil && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue })
+		}, eventually, tick)
+	}
+	remove := func() {
+		now := int64(0)
+		require.NoError(t, pods.Delete(t.Context(), "solo", metav1.DeleteOptions{GracePeriodSeconds: &now}))
+	}
+	file := filepath.Join(t.TempDir(), "ran")
+	k := c.commands(kube.Commands{"compact_storage": {Args: []string{"touch", file}}})
+	for name, since := range map[string]func(){"replaced": func() { remove(); make() }, "gone": remove} {
+		make()
+		req, con := c.request("compact_storage", map[string]any{"namespace": c.namespace, "pod": "solo"})
+		con.before = since
+		_, err := k.execute(req)
+		require.ErrorContains(t, err, "Pod "+c.namespace+"/solo was deleted or replaced after it was chosen, and the command was not run", name)
+		require.True(t, actions.IsTransient(err))
+		require.NoFileExists(t, file)
+		if name == "replaced" {
+			remove()
+		}
+	}
+	require.Empty(t, node.ran)
+}
+
+func TestAPlaceholderOfNoParameterIsAnError(t *testing.T) {
+	const has = " is no parameter of failover_database, which has {namespace} {database} {targetReplica} {force}"
+	for text, want := range map[string]string{
+		`failover_database: {args: [a, "{targetRelica}"], probe: [a]}`:                "commands: failover_database: {targetRelica}" + has,
+		`failover_database: {args: [a], probe: [a, "{target_replica}"]}`:              "{target_replica}" + has,
+		`failover_database: {args: [a], probe: [a], env: {X: "{ targetReplica }"}}`:   "{ targetReplica }" + has,
+		`repair_database.index: {args: [a, "{kind}"]}`:                                "commands: repair_database.index: {kind} is no parameter of repair_database",
+		`psql: {args: [psql, -d, "{databse}"]}`:                                       "commands: psql: {databse} is no parameter of repair_database",
+		`failover_database: {args: [find, "{}", "{\"a\": 1}", "{database}", "x{y}"]}`: "",
+	} {
+		_, err := kube.ParseCommands([]byte(text))
+		if want == "" {
+			require.NoError(t, err, text)
+		} else {
+			require.ErrorContains(t, err, want, text)
+		}
+	}
+	// Those that no file has are looked at before anything happens.
+	c := newCluster(t)
+	node := c.kubelet("placeholder-a")
+	c.ready("db")
+	for _, cmd := range []kube.Command{{Args: []string{"true", "{x}"}, Probe: []string{"true"}}, {Args: []string{"true"}, Probe: []string{"true", "{x}"}}} {
+		k := c.commands(kube.Commands{"failover_database": cmd})
+		req, con := c.request("failover_database", map[string]any{"namespace": c.namespace, "database": "db"})
+		_, err := k.preview(req)
+		require.ErrorContains(t, err, "failover_database is not configured: {x}"+has)
+		_, err = k.execute(req)
+		require.ErrorContains(t, err, has)
+		require.Zero(t, con.begun)
+	}
+	require.Empty(t, node.ran)
+}
+
+// What is secret is not in what is gathered, wherever it stands.
+func TestNoArchiveHasASecretInIt(t *testing.T) {
+	c := newCluster(t)
+	node := c.kubelet("secret-a")
+	node.log = "it begins\n"
+	_, err := c.client.CoreV1().Secrets(c.namespace).Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "keys"}, StringData: map[string]string{"key": "hunter2-secret"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	c.deployment("web", 1, "")
+	container := func(name string) string {
+		return `{"name":"` + name + `","image":"nothing","env":[{"name":"PASSWORD","value":"hunter2-` + name + `"},{"name":"KEY","valueFrom":{"secretKeyRef":{"name":"keys","key":"key"}}}],
+			"lifecycle":{"preStop":{"httpGet":{"port":80,"httpHeaders":[{"name":"Authorization","value":"hunter2-header"}]}}}}`
+	}
+	c.patchDeployment("web", `{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"env\":\"hunter2-applied\"}"}},
+		"spec":{"template":{"spec":{"containers":[`+container("main")+`,`+container("second")+`]}}}}`)
+	c.settled("web")
+	store := artifact.Folder(t.TempDir())
+	const lines = 6 << 20 / 10
+	k := c.as(controlplane.Admin, kube.Options{Artifacts: store, Commands: kube.Commands{"collect_diagnostics.lock_graph": {
+		Env: map[string]string{"PGPASSWORD": "hunter2-site", "URL": `{"password":"hunter2-json"}`}, Args: shell(`yes 123456789 | head -` + strconv.Itoa(lines) + `; echo "with $PGPASSWORD and $URL"`)}}})
+	for _, parameters := range []map[string]any{{"deployment": "web"}, {}} {
+		action := "audit_logs"
+		for range 2 {
+			req, _ := c.artifactRequest(action, "a", parameters)
+			r, err := k.execute(req)
+			require.NoError(t, err)
+			content := string(artifactOf(t, store, r.Artifacts[0]))
+			if action == "collect_diagnostics" {
+				files := unpacked(t, content)
+				content = ""
+				for name, text := range files {
+					content += name + "\n" + text
+				}
+				require.Contains(t, files["objects.json"], `"kind": "Deployment"`)
+				require.Contains(t, files["objects.json"], `"value": "(hidden)"`)
+				require.Contains(t, files["objects.json"], `"name": "keys"`, "where a value comes from is no secret")
+				if parameters["deployment"] != nil { // a namespace is no place for a command
+					require.Equal(t, "\nwith [secret] and [secret]", files["lock_graph.txt"][strings.LastIndexByte(files["lock_graph.txt"], '\n'):])
+					require.Equal(t, "123456789\n", files["lock_graph.txt"][:10], "whole lines")
+					require.Contains(t, files["missing.txt"], "collect_diagnostics.lock_graph: only the last 5 MiB are kept")
+				}
+			}
+			require.NotContains(t, content, "hunter2")
+			require.Contains(t, content, "it begins")
+			action, parameters["type"] = "collect_diagnostics", "lock_graph"
+		}
+	}
+}
+
+// unpacked are the files of a bundle.
+func unpacked(t *testing.T, content string) map[string]string {
+	t.Helper()
+	packed, err := gzip.NewReader(strings.NewReader(content))
+	require.NoError(t, err)
+	files := map[string]string{}
+	archive := tar.NewReader(packed)
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			return files
+		}
+		require.NoError(t, err)
+		data, err := io.ReadAll(archive)
+		require.NoError(t, err)
+		require.NotContains(t, files, h.Name)
+		files[h.Name] = string(data)
 	}
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -68,7 +69,7 @@ func (h *repair) mend(ctx context.Context, req *actions.Request) (*actions.Resul
 	if err != nil {
 		return nil, err
 	}
-	victims, err := h.victims(ctx, p)
+	victims, err := h.victims(ctx, req, p)
 	if err != nil {
 		return nil, err
 	}
@@ -86,21 +87,41 @@ func (h *repair) mend(ctx context.Context, req *actions.Request) (*actions.Resul
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	ended := 0
+	ended, failed := []any{}, []error(nil)
 	for _, v := range victims {
-		// The start of the session goes with its number, which may have become another's. It is waited for: until it is gone it blocks.
-		out, err := h.psql(ctx, p, fmt.Sprintf("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid = %d AND extract(epoch FROM backend_start)::text = '%s'", v.pid, v.began))
-		if err != nil {
-			return nil, err
+		was, err := h.end(ctx, req, p, v)
+		if was {
+			ended = append(ended, v.String())
 		}
-		switch out {
-		case "t":
-			ended++
-		case "f":
-			return nil, actions.Permanent(fmt.Errorf("%v was told to end, and goes on after 10s; %d others were ended", v, ended))
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%v: %w", v, err))
+			if ctx.Err() != nil || actions.IsTransient(err) { // which the next would meet too
+				break
+			}
 		}
 	}
-	return &actions.Result{Message: fmt.Sprintf("ended %d sessions that blocked others", ended), Outputs: map[string]any{"sessions": told}}, nil
+	if failed != nil {
+		return nil, fmt.Errorf("%d of %d sessions that blocked others were ended: %w", len(ended), len(victims), errors.Join(failed...))
+	}
+	r := &actions.Result{Message: fmt.Sprintf("ended %d sessions that blocked others", len(ended)), Outputs: map[string]any{"sessions": ended}}
+	if n := len(victims) - len(ended); n > 0 {
+		r.Message += fmt.Sprintf("; %d had ended by themselves", n)
+	}
+	return r, nil
+}
+
+// end ends a session, and tells whether it was this that ended it. One that is gone is no failure.
+func (h *repair) end(ctx context.Context, req *actions.Request, p place, v *session) (bool, error) {
+	// The start of the session goes with its number, which may have become another's. It is waited for: until it is gone it blocks.
+	it := fmt.Sprintf(" FROM pg_stat_activity WHERE pid = %d AND extract(epoch FROM backend_start)::text = '%s'", v.pid, v.began)
+	out, err := h.psql(ctx, req, p, "SELECT pg_terminate_backend(pid, 10000)"+it)
+	if err != nil || out != "f" {
+		return out == "t", err
+	}
+	if out, err = h.psql(ctx, req, p, "SELECT pid"+it); err != nil || out == "" { // no is also said of one that ended just then
+		return false, err
+	}
+	return false, actions.Permanent(errors.New("it was told to end, and goes on after 10s"))
 }
 
 // DryRun says which sessions would be ended.
@@ -115,7 +136,7 @@ func (h *repair) DryRun(ctx context.Context, req *actions.Request) (*actions.Pre
 	if err != nil {
 		return nil, err
 	}
-	victims, err := h.victims(ctx, p)
+	victims, err := h.victims(ctx, req, p)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +156,7 @@ func (h *repair) Probe(ctx context.Context, req *actions.Request) (actions.Outco
 	if err != nil {
 		return actions.OutcomeUnknown, err
 	}
-	victims, err := h.victims(ctx, p)
+	victims, err := h.victims(ctx, req, p)
 	switch {
 	case err != nil:
 		return actions.OutcomeUnknown, err
@@ -167,8 +188,8 @@ const locks = `SELECT a.pid, extract(epoch FROM a.backend_start)::text, coalesce
 
 // victims are the sessions to end: those that wait for nobody and make others wait, and of those that wait for each other in a
 // circle the one whose transaction is youngest.
-func (h *repair) victims(ctx context.Context, p place) ([]*session, error) {
-	out, err := h.psql(ctx, p, locks)
+func (h *repair) victims(ctx context.Context, req *actions.Request, p place) ([]*session, error) {
+	out, err := h.psql(ctx, req, p, locks)
 	if err != nil {
 		return nil, err
 	}
@@ -248,10 +269,13 @@ func circleOf(all map[int64]*session, from int64) []*session {
 }
 
 // psql runs a query that this package wrote.
-func (h *repair) psql(ctx context.Context, p place, query string) (string, error) {
+func (h *repair) psql(ctx context.Context, req *actions.Request, p place, query string) (string, error) {
 	args := []string{"psql"}
 	if own, ok := h.c.commands["psql"]; ok {
-		args = slices.Clone(own.Args)
+		var err error
+		if args, err = arguments(own.Args, own.Env, req); err != nil {
+			return "", err
+		}
 	}
 	return h.c.output(ctx, p, append(args, "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-c", query)...)
 }

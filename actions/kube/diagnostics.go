@@ -54,7 +54,7 @@ func (h *diagnostics) rights(t *actions.Task) []Right {
 		}
 	}
 	if _, own := h.c.commands["collect_diagnostics."+kind]; own {
-		all = append(all, inPods(t, "create get", "pods/exec")...)
+		all = append(all, execRights(t)...)
 	}
 	return all
 }
@@ -159,11 +159,7 @@ func (h *diagnostics) Execute(ctx context.Context, req *actions.Request) (*actio
 		if err != nil {
 			return nil, err
 		}
-		a, err := h.c.dump(ctx, req, p, req.Artifact)
-		if err != nil {
-			return nil, err
-		}
-		return leaving(a), nil
+		return h.c.dump(ctx, req, p)
 	}
 	s, err := h.c.subject(ctx, req)
 	if err != nil {
@@ -255,7 +251,10 @@ func (h *diagnostics) bundle(ctx context.Context, req *actions.Request, s subjec
 		}
 	}
 	if key := "collect_diagnostics." + req.Parameters.String("type"); h.c.commands[key].Args != nil {
-		text, err := h.command(ctx, req, key)
+		text, cut, err := h.command(ctx, req, key)
+		if cut {
+			missing = append(missing, fmt.Sprintf("%s: only the last %d MiB are kept", key, maxLogs>>20))
+		}
 		if err := errors.Join(told(key, err), b.add(req.Parameters.String("type")+".txt", []byte(text))); err != nil {
 			return err
 		}
@@ -268,18 +267,23 @@ func (h *diagnostics) bundle(ctx context.Context, req *actions.Request, s subjec
 	return errors.Join(b.tar.Close(), packed.Close())
 }
 
-// command is what a command of the site has to say.
-func (h *diagnostics) command(ctx context.Context, req *actions.Request, key string) (string, error) {
+// command is the last of what a command of the site has to say, whole lines without its secrets, and whether that is not all.
+func (h *diagnostics) command(ctx context.Context, req *actions.Request, key string) (text string, cut bool, err error) {
 	cmd := h.c.commands[key]
 	args, err := arguments(cmd.Args, cmd.Env, req)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	p, err := h.c.place(ctx, req)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	return h.c.output(ctx, p, args...)
+	out := &tail{most: maxLogs}
+	err = h.c.run(ctx, p, args, out)
+	if text = out.String(); out.lost {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return h.c.secrets.Replace(text), out.lost, err
 }
 
 // public is an object without what may be secret in it.

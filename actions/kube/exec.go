@@ -61,6 +61,9 @@ const maxStderr = 2000
 
 // run runs an argument list in a container, never a shell. It is no error only when the node has said that the command succeeded.
 func (c *Cluster) run(ctx context.Context, p place, args []string, stdout io.Writer) error {
+	if err := c.same(ctx, p); err != nil {
+		return err
+	}
 	req := c.client.CoreV1().RESTClient().Post().Namespace(p.pod.Namespace).Resource("pods").Name(p.pod.Name).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: p.container, Command: args, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	executor, err := c.executor(req.URL())
@@ -86,6 +89,20 @@ func (c *Cluster) run(ctx context.Context, p place, args []string, stdout io.Wri
 		return actions.Permanent(fmt.Errorf("%s: %w%s", where, err, said))
 	}
 	return explain(err, "create", "pods/exec", p.target())
+}
+
+// same is nil while the pod of the name is the one that was found. The API server takes no precondition for exec: what is left is
+// the moment between this look and the command.
+func (c *Cluster) same(ctx context.Context, p place) error {
+	var now *corev1.Pod
+	err := patiently(ctx, func() (err error) {
+		now, err = c.client.CoreV1().Pods(p.pod.Namespace).Get(ctx, p.pod.Name, metav1.GetOptions{})
+		return explain(err, "get", "pods", p.target())
+	})
+	if apierrors.IsNotFound(err) || err == nil && now.UID != p.pod.UID {
+		return actions.Transient(fmt.Errorf("%s was deleted or replaced after it was chosen, and the command was not run: another attempt chooses again", p.target()))
+	}
+	return err
 }
 
 // executor prefers SPDY, of which the API server passes on what the node says. It translates WebSockets, and says itself that a
@@ -394,7 +411,12 @@ func (c *Cluster) database(ctx context.Context, req *actions.Request) (schema.Ta
 
 // placeRights are the rights to find a step's pods and to run commands there.
 func placeRights(t *actions.Task) []Right {
-	return append(podRights(t), inPods(t, "create get", "pods/exec")...)
+	return append(podRights(t), execRights(t)...)
+}
+
+// execRights are the rights to run commands in pods that are found already.
+func execRights(t *actions.Task) []Right {
+	return append(inPods(t, "get", "pods"), inPods(t, "create get", "pods/exec")...)
 }
 
 // podRights are the rights to find the pods that a step is about.

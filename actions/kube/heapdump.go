@@ -29,11 +29,7 @@ func (h *heapDump) Execute(ctx context.Context, req *actions.Request) (*actions.
 	if err := req.Begin(ctx, nil); err != nil {
 		return nil, err
 	}
-	a, err := h.c.dump(ctx, req, p, req.Artifact)
-	if err != nil {
-		return nil, err
-	}
-	return leaving(a), nil
+	return h.c.dump(ctx, req, p)
 }
 
 // DryRun says where the dump would be made.
@@ -55,20 +51,27 @@ const (
 )
 
 // dump keeps a heap dump: by the site's command, else of a JVM, else of a Go program.
-func (c *Cluster) dump(ctx context.Context, req *actions.Request, p place, name string) (actions.Artifact, error) {
+func (c *Cluster) dump(ctx context.Context, req *actions.Request, p place) (*actions.Result, error) {
+	streamed := func(args []string) (*actions.Result, error) {
+		a, err := c.keep(ctx, req, req.Artifact, c.stream(ctx, p, args))
+		if err != nil {
+			return nil, err
+		}
+		return leaving(a), nil
+	}
 	if cmd, ok := c.commands["create_heap_dump"]; ok {
 		args, err := arguments(cmd.Args, cmd.Env, req)
 		if err != nil {
-			return actions.Artifact{}, err
+			return nil, err
 		}
-		return c.keep(ctx, req, name, c.stream(ctx, p, args))
+		return streamed(args)
 	}
 	out, err := c.output(ctx, p, "jcmd", "-l")
 	if pid := jvm(out); err == nil && pid != "" {
-		return c.dumpJVM(ctx, req, p, name, pid)
+		return c.dumpJVM(ctx, req, p, pid)
 	}
 	if ctx.Err() != nil || actions.IsTransient(err) {
-		return actions.Artifact{}, err
+		return nil, err
 	}
 	port := p.pod.Annotations[pprofAnnotation]
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
@@ -80,13 +83,13 @@ func (c *Cluster) dump(ctx context.Context, req *actions.Request, p place, name 
 	}
 	var tried []error
 	for _, args := range [][]string{{"curl", "-fsS", where}, {"wget", "-qO-", where}} {
-		a, err := c.keep(ctx, req, name, c.stream(ctx, p, args))
+		r, err := streamed(args)
 		if err == nil {
-			return a, nil
+			return r, nil
 		}
 		tried = append(tried, err)
 	}
-	return actions.Artifact{}, actions.Permanent(fmt.Errorf("%s is neither a JVM with jcmd nor a Go program that serves pprof on port %s (annotation %s): say with a command how it is dumped: %w",
+	return nil, actions.Permanent(fmt.Errorf("%s is neither a JVM with jcmd nor a Go program that serves pprof on port %s (annotation %s): say with a command how it is dumped: %w",
 		p.target(), port, pprofAnnotation, errors.Join(tried...)))
 }
 
@@ -108,7 +111,7 @@ func jvm(list string) string {
 	return ""
 }
 
-func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, name, pid string) (a actions.Artifact, err error) {
+func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, pid string) (r *actions.Result, err error) {
 	file := "/tmp/" + stepName(req) + ".hprof"
 	remove := func(ctx context.Context) error { _, err := c.output(ctx, p, "rm", "-f", "--", file); return err }
 	if given := req.Parameters.String("outputPath"); given != "" {
@@ -118,10 +121,10 @@ func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, na
 		err = remove(ctx)
 	}
 	if err != nil {
-		return a, err
+		return nil, err
 	}
 	if err := c.hasRoom(ctx, p, path.Dir(file), pid); err != nil {
-		return a, err
+		return nil, err
 	}
 	args := []string{"jcmd", pid, "GC.heap_dump"}
 	if !liveOnly(req) {
@@ -130,22 +133,30 @@ func (c *Cluster) dumpJVM(ctx context.Context, req *actions.Request, p place, na
 	defer func() { // also when the step was stopped in the middle: a dump fills a disk
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 		defer cancel()
-		_ = remove(ctx)
+		left := remove(ctx)
+		switch {
+		case left == nil:
+		case err != nil:
+			err = fmt.Errorf("%w; and %s may be left in %s: %w", err, file, p.target(), left)
+		default:
+			r.Message += fmt.Sprintf("; %s may be left in %s: %v", file, p.target(), left)
+		}
 	}()
 	if _, err := c.output(ctx, p, append(args, file)...); err != nil {
-		return a, err
+		return nil, err
 	}
 	sum, err := c.output(ctx, p, "sha256sum", "--", file)
 	if err != nil {
-		return a, err
+		return nil, err
 	}
-	if a, err = c.keep(ctx, req, name, c.stream(ctx, p, []string{"cat", "--", file})); err != nil {
-		return a, err
+	a, err := c.keep(ctx, req, req.Artifact, c.stream(ctx, p, []string{"cat", "--", file}))
+	if err != nil {
+		return nil, err
 	}
 	if want, _, _ := strings.Cut(strings.TrimPrefix(sum, `\`), " "); want != a.SHA256 { // which stands before names that are escaped
-		return a, actions.Permanent(fmt.Errorf("heap dump %s has SHA-256 %s in the pod and %s here", file, want, a.SHA256))
+		return nil, c.spoil(ctx, req, req.Artifact, actions.Permanent(fmt.Errorf("heap dump %s has SHA-256 %s in the pod and %s here", file, want, a.SHA256)))
 	}
-	return a, nil
+	return leaving(a), nil
 }
 
 // free is nil when there is nothing in the place of a file, which would be overwritten and then removed.
