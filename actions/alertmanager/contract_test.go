@@ -1,9 +1,11 @@
 package alertmanager_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -254,6 +256,58 @@ func TestALostAnswerToAnUndoIsLookedInto(t *testing.T) {
 	require.NoError(t, h.(actions.Compensator).Compensate(t.Context(), req, undo))
 	require.Less(t, time.Since(began), 5*time.Second)
 	require.Empty(t, active(t, at, "Undone"))
+}
+
+func TestHalfAMinuteWithoutAlertmanagerFailsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes half a minute")
+	}
+	at := real(t)
+	u, err := url.Parse(at)
+	require.NoError(t, err)
+	t.Parallel()
+	const outage = 30 * time.Second
+	for _, name := range []string{"silence", "undo"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			s := &http.Server{Handler: httputil.NewSingleHostReverseProxy(u)}
+			go s.Serve(l)
+			address, mended := l.Addr().String(), make(chan error, 1)
+			away := func() {
+				s.Close() // with its connections
+				time.AfterFunc(outage, func() {
+					l, err := net.Listen("tcp", address)
+					if err == nil {
+						again := &http.Server{Handler: s.Handler}
+						t.Cleanup(func() { again.Close() })
+						go again.Serve(l)
+					}
+					mended <- err
+				})
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), actions.Canonical().Lookup("silence_alerts").Timeout)
+			defer cancel()
+			h := handlersOf(t, "http://"+address)["silence_alerts"]
+			req := request(t, "silence_alerts", map[string]any{"alerts": []any{"Away 1 " + name, "Away 2 " + name}, "duration": "5m"})
+			began := time.Now()
+			if name == "undo" {
+				undo := begun(t, h, req)
+				away()
+				require.NoError(t, h.(actions.Compensator).Compensate(ctx, req, undo))
+				require.Empty(t, append(active(t, at, "Away 1 undo"), active(t, at, "Away 2 undo")...))
+			} else {
+				req.Conductor = conductor(func() error { away(); return nil })
+				_, err := h.Execute(ctx, req)
+				require.NoError(t, err)
+				require.Len(t, active(t, at, "Away 1 silence"), 1)
+				require.Len(t, active(t, at, "Away 2 silence"), 1)
+			}
+			require.NoError(t, <-mended)
+			require.GreaterOrEqual(t, time.Since(began), outage)
+		})
+	}
 }
 
 func TestARefusalSaysWhatToDo(t *testing.T) {

@@ -8,18 +8,16 @@ import (
 	"io"
 	"maps"
 	"net/url"
-	"os"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/go-git/go-billy/v5"
-	"github.com/go-git/go-billy/v5/memfs"
 	"github.com/go-git/go-git/v5"
 	gitconfig "github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
@@ -67,12 +65,16 @@ type Options struct {
 	Repositories map[string]Repository
 	// Author and Email are who commits. Default to "remedy" and "remedy@localhost".
 	Author, Email string
+	// MaxClone is how many bytes the newest commit of a repository may take with all that is in it: a step reads it into memory.
+	// Defaults to 256 MiB.
+	MaxClone int64
 }
 
 // A Git carries update_git_manifests out. It is safe for concurrent use.
 type Git struct {
 	repositories  map[string]Repository
 	author, email string
+	maxClone      int64
 }
 
 // New returns a Git. It does not connect yet.
@@ -85,7 +87,10 @@ func New(o Options) (*Git, error) {
 			return nil, fmt.Errorf("gitops: repository %s has no URL", name)
 		}
 	}
-	return &Git{maps.Clone(o.Repositories), cmp.Or(o.Author, "remedy"), cmp.Or(o.Email, "remedy@localhost")}, nil
+	if o.MaxClone < 0 {
+		return nil, errors.New("gitops: Options.MaxClone is below 0")
+	}
+	return &Git{maps.Clone(o.Repositories), cmp.Or(o.Author, "remedy"), cmp.Or(o.Email, "remedy@localhost"), cmp.Or(o.MaxClone, defaultMaxClone)}, nil
 }
 
 // Handlers is update_git_manifests.
@@ -124,7 +129,8 @@ type place struct {
 type change struct {
 	place
 	git    *git.Repository
-	tree   *git.Worktree
+	head   *object.Commit
+	trees  []*object.Tree // from the root to the folder of the file
 	base   plumbing.ReferenceName
 	path   string
 	before string
@@ -160,7 +166,7 @@ func (p *place) look(ctx context.Context) error {
 
 func (p *place) ref() plumbing.ReferenceName { return plumbing.NewBranchReferenceName(p.branch) }
 
-// prepare clones the repository into memory and edits the file.
+// prepare clones the repository into memory and edits the file. Nothing is checked out: a small tree can have files without number.
 func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, error) {
 	p := req.Parameters
 	at, err := h.place(ctx, req)
@@ -181,7 +187,7 @@ func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, er
 			return nil, actions.Permanent(fmt.Errorf("baseBranch %q is no branch: %w", b, err))
 		}
 	}
-	cloned, err := git.CloneContext(ctx, memory.NewStorage(), memfs.New(), &git.CloneOptions{URL: at.repository.URL, Auth: at.repository.Auth, ReferenceName: base, SingleBranch: true, Depth: 1, Tags: git.NoTags})
+	cloned, err := git.CloneContext(ctx, newBounded(h.g.maxClone), nil, &git.CloneOptions{URL: at.repository.URL, Auth: at.repository.Auth, ReferenceName: base, SingleBranch: true, Depth: 1, Tags: git.NoTags})
 	if err != nil {
 		return nil, explain(ctx, "clone", err)
 	}
@@ -196,10 +202,10 @@ func (h handler) prepare(ctx context.Context, req *actions.Request) (*change, er
 	if err := c.own(ctx, req); err != nil {
 		return nil, err
 	}
-	if c.tree, err = cloned.Worktree(); err != nil {
+	if c.head, err = cloned.CommitObject(head.Hash()); err != nil {
 		return nil, actions.Permanent(fmt.Errorf("gitops: %w", err))
 	}
-	if c.before, err = read(c.tree.Filesystem, c.path); err != nil {
+	if c.before, err = c.read(); err != nil {
 		return nil, err
 	}
 	c.after, err = edited(c.before, p.Get("patch"))
@@ -226,26 +232,51 @@ func (c *change) own(ctx context.Context, req *actions.Request) error {
 	return nil
 }
 
-// read reads a file, and follows no link.
-func read(files billy.Filesystem, name string) (string, error) {
-	for part := name; part != "."; part = path.Dir(part) {
-		info, err := files.Lstat(part)
+// read reads the file, and follows no link.
+func (c *change) read() (string, error) {
+	tree, err := c.head.Tree()
+	parts := strings.Split(c.path, "/")
+	for i := 0; ; i++ {
 		if err != nil {
-			return "", actions.Permanent(fmt.Errorf("the repository has no file %s", name))
+			return "", actions.Permanent(fmt.Errorf("gitops: %w", err))
 		}
-		if info.Mode()&os.ModeSymlink != 0 || part == name && !info.Mode().IsRegular() {
-			return "", actions.Permanent(fmt.Errorf("%s in the repository is no file of its own", part))
+		c.trees = append(c.trees, tree)
+		e := entry(tree, parts[i])
+		switch last := i == len(parts)-1; {
+		case e == nil, !last && e.Mode != filemode.Dir:
+			return "", actions.Permanent(fmt.Errorf("the repository has no file %s", c.path))
+		case last && e.Mode.IsFile() && e.Mode != filemode.Symlink:
+			return c.content(e.Hash)
+		case last:
+			return "", actions.Permanent(fmt.Errorf("%s in the repository is no file of its own", c.path))
 		}
+		tree, err = c.git.TreeObject(e.Hash)
 	}
-	f, err := files.Open(name)
+}
+
+// entry is what a folder has by a name; nil when it has nothing.
+func entry(tree *object.Tree, name string) *object.TreeEntry {
+	i := slices.IndexFunc(tree.Entries, func(e object.TreeEntry) bool { return e.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &tree.Entries[i]
+}
+
+func (c *change) content(hash plumbing.Hash) (string, error) {
+	blob, err := c.git.BlobObject(hash)
 	if err != nil {
-		return "", actions.Permanent(err)
+		return "", actions.Permanent(fmt.Errorf("gitops: %w", err))
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
+	if blob.Size > maxFile {
+		return "", actions.Permanent(fmt.Errorf("%s is larger than %d bytes", c.path, maxFile))
 	}
+	r, err := blob.Reader()
+	if err != nil {
+		return "", actions.Permanent(fmt.Errorf("gitops: %w", err))
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
 	return string(data), actions.Permanent(err)
 }
 
@@ -293,25 +324,51 @@ func (h handler) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	return r, nil
 }
 
-// commit commits the change here.
+// commit commits the change here: the file, and each folder that it is in.
 func (h handler) commit(req *actions.Request, c *change) (plumbing.Hash, error) {
-	err := c.tree.Checkout(&git.CheckoutOptions{Branch: plumbing.NewBranchReferenceName(c.branch), Create: true})
+	hash, err := c.store(text(c.after))
+	name := c.path
+	for _, tree := range slices.Backward(c.trees) {
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		entry(tree, path.Base(name)).Hash = hash
+		hash, err = c.store(tree)
+		name = path.Dir(name)
+	}
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	who := object.Signature{Name: h.g.author, Email: h.g.email, When: time.Now()}
+	hash, err = c.store(&object.Commit{Author: who, Committer: who, Message: title(c) + "\n\n" + signature(req) + "\n", TreeHash: hash, ParentHashes: []plumbing.Hash{c.head.Hash}})
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return hash, actions.Permanent(c.git.Storer.SetReference(plumbing.NewHashReference(c.ref(), hash)))
+}
+
+// text is the content of a file.
+type text string
+
+func (t text) Encode(o plumbing.EncodedObject) error {
+	o.SetType(plumbing.BlobObject)
+	w, err := o.Writer()
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, string(t))
+	return errors.Join(err, w.Close())
+}
+
+func (c *change) store(what interface {
+	Encode(o plumbing.EncodedObject) error
+}) (plumbing.Hash, error) {
+	o := c.git.Storer.NewEncodedObject()
+	err := what.Encode(o)
 	if err != nil {
 		return plumbing.ZeroHash, actions.Permanent(fmt.Errorf("gitops: %w", err))
 	}
-	f, err := c.tree.Filesystem.OpenFile(c.path, os.O_WRONLY|os.O_TRUNC, 0o644)
-	if err != nil {
-		return plumbing.ZeroHash, actions.Permanent(fmt.Errorf("gitops: %w", err))
-	}
-	_, err = io.WriteString(f, c.after)
-	if err = errors.Join(err, f.Close()); err == nil {
-		_, err = c.tree.Add(c.path)
-	}
-	if err != nil {
-		return plumbing.ZeroHash, actions.Permanent(fmt.Errorf("gitops: %w", err))
-	}
-	who := &object.Signature{Name: h.g.author, Email: h.g.email, When: time.Now()}
-	hash, err := c.tree.Commit(title(c)+"\n\n"+signature(req)+"\n", &git.CommitOptions{Author: who, Committer: who})
+	hash, err := c.git.Storer.SetEncodedObject(o)
 	return hash, actions.Permanent(err)
 }
 
@@ -504,6 +561,9 @@ var final = []string{"hook declined", "command error on", "non-fast-forward", "u
 func explain(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if _, explained := errors.AsType[*actions.HandlerError](err); explained {
+		return err
 	}
 	who := "gitops: " + what
 	if e, ok := errors.AsType[*plumbing.UnexpectedError](err); ok { // it does not unwrap
