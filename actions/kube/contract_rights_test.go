@@ -219,7 +219,7 @@ func (s scenario) run(t *testing.T, action string, admin bool) trial {
 	asker, err := httpcheck.ServiceProxy(config)
 	require.NoError(t, err)
 	o := kube.Options{Generate: func(context.Context, schema.Target, string) ([]byte, error) { return []byte("new"), nil }, Asker: asker,
-		Artifacts: artifact.Folder(t.TempDir()), CleanupPaths: []string{os.TempDir()}, Commands: kube.Commands{}}
+		Artifacts: artifact.Folder(t.TempDir()), CleanupPaths: []string{filepath.Dir(t.TempDir())}, Commands: kube.Commands{}}
 	for _, name := range []string{"compact_storage", "failover_database", "repair_database.index", "create_heap_dump", "backup_data", "migrate_workload"} {
 		o.Commands[name] = kube.Command{Args: []string{"echo", "done"}, Probe: []string{"true"}}
 	}
