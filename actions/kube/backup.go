@@ -96,24 +96,26 @@ func (h *backup) Execute(ctx context.Context, req *actions.Request) (*actions.Re
 	return leaving(a), nil
 }
 
-// files writes an archive, and has an error when no file is in it: a copy of nothing looks like one of something.
+// files writes an archive, and has an error when there are links in it and no file: a copy of a link looks like one of what it
+// leads to. A folder that is empty is copied as such.
 func (h *backup) files(ctx context.Context, p place, args []string, w io.Writer) error {
 	archive := h.c.stream(ctx, p, args)
 	defer archive.Close()
 	passing := io.TeeReader(archive, w)
-	some := false
+	some, links := false, false
 	for in := tar.NewReader(passing); ; {
 		entry, err := in.Next()
 		if err != nil { // what is wrong with it is said below, or when it is unpacked
 			break
 		}
+		links = links || entry.Typeflag == tar.TypeSymlink
 		some = some || entry.Typeflag != tar.TypeDir && entry.Typeflag != tar.TypeSymlink
 	}
 	if _, err := io.Copy(io.Discard, passing); err != nil {
 		return err
 	}
-	if !some {
-		return actions.Permanent(fmt.Errorf("%s has no files there: give other paths, and for a link the path that it leads to", p.target()))
+	if links && !some {
+		return actions.Permanent(fmt.Errorf("%s has only links there: give the paths that they lead to", p.target()))
 	}
 	return nil
 }

@@ -385,8 +385,8 @@ func TestACopyThatIsNotWholeIsNotTakenForOne(t *testing.T) {
 	node := c.kubelet("whole-a")
 	c.ready("web")
 	dir := t.TempDir()
-	empty, link, file := filepath.Join(dir, "empty", "too"), filepath.Join(dir, "link"), filepath.Join(dir, "file")
-	require.NoError(t, errors.Join(os.MkdirAll(empty, 0o700), os.Symlink(file, link), os.WriteFile(file, make([]byte, 16<<20), 0o600)))
+	link, file := filepath.Join(dir, "link"), filepath.Join(dir, "file")
+	require.NoError(t, errors.Join(os.Symlink(file, link), os.WriteFile(file, make([]byte, 16<<20), 0o600)))
 	full := func(r io.Reader) io.Reader {
 		return io.MultiReader(io.LimitReader(r, 100<<10), iotest.ErrReader(syscall.ENOSPC))
 	}
@@ -401,8 +401,7 @@ func TestACopyThatIsNotWholeIsNotTakenForOne(t *testing.T) {
 	}{
 		"a file changes":        {path: file, changes: true, want: "file changed as we read it"},
 		"the store is full":     {path: file, store: faultyStore{put: full}, want: "no space left on device"},
-		"folders only":          {path: filepath.Dir(empty), want: "has no files there"},
-		"a link only":           {path: link, want: "for a link the path that it leads to"},
+		"a link only":           {path: link, want: "has only links there: give the paths that they lead to"},
 		"the store loses bytes": {path: file, store: faultyStore{put: lossy}, want: "artifact b was not written to its end", left: "This is not a copy of anything: artifact b was not"},
 		"it reads other bytes":  {path: file, store: faultyStore{open: lossy}, want: "and reads back as", left: "This is not a copy of anything: "},
 		"it cannot be read":     {path: file, store: faultyStore{open: broken}, want: "artifact b cannot be read back: the disk is broken", left: "This is not a copy of anything: "},
