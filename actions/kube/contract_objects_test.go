@@ -356,28 +356,30 @@ func TestActionsOnObjectsKeepTheContract(t *testing.T) {
 				require.ErrorContains(t, err, "was changed meanwhile")
 				require.False(t, actions.IsTransient(err))
 			})
-			t.Run("drift is reported", func(t *testing.T) {
-				if !k.reversible {
-					t.Skip("there is no undo by the table")
-				}
-				c, req, con := start(t)
-				_, err := c.execute(req)
-				require.NoError(t, err)
-				theirs(c, req)
-				require.ErrorIs(t, c.compensate(req, con.undo), actions.ErrDrift)
-				for _, line := range changes("", mapOf(t, k.theirs), c.own(req.Target)) {
-					require.True(t, strings.Contains(line, ": unset →") || strings.Contains(line, "image"), "what they set stays: %s", line)
-				}
-			})
+			if k.reversible {
+				t.Run("drift is reported", func(t *testing.T) {
+					c, req, con := start(t)
+					_, err := c.execute(req)
+					require.NoError(t, err)
+					theirs(c, req)
+					require.ErrorIs(t, c.compensate(req, con.undo), actions.ErrDrift)
+					for _, line := range changes("", mapOf(t, k.theirs), c.own(req.Target)) {
+						require.True(t, strings.Contains(line, ": unset →") || strings.Contains(line, "image"), "what they set stays: %s", line)
+					}
+				})
+			}
 			t.Run("another object of the same name is not touched", func(t *testing.T) {
 				c, req, con := start(t)
 				con.before = func() { c.remade(req.Target) }
 				_, err := c.execute(req)
 				require.Error(t, err)
-				require.Regexp(t, "deleted and made again|does not exist", err.Error(), "a ReplicaSet may have taken a pod that is made again for one too many")
 				require.False(t, actions.IsTransient(err))
 				con.before = nil
-				if k.reversible && strings.Contains(err.Error(), "made again") {
+				if req.Target.Kind == "Pod" && strings.Contains(err.Error(), req.Target.String()+" does not exist") {
+					return // its ReplicaSet was quick to take it for one too many
+				}
+				require.ErrorContains(t, err, "deleted and made again")
+				if k.reversible {
 					now := c.own(req.Target)
 					require.ErrorIs(t, c.compensate(req, con.undo), actions.ErrDrift)
 					require.Equal(t, now, c.own(req.Target))
@@ -593,11 +595,10 @@ func TestAPodIsCutOffThoughAnotherOfItsNameWas(t *testing.T) {
 	require.NoError(t, err)
 	// As a garbage collector that is behind leaves it: the policy of the former pod is still there.
 	former := c.policies()[0]
-	now := int64(0)
 	former.Finalizers = []string{"remedy.test/behind"}
 	_, err = c.client.NetworkingV1().NetworkPolicies(c.namespace).Update(t.Context(), &former, metav1.UpdateOptions{})
 	require.NoError(t, err)
-	require.NoError(t, c.client.CoreV1().Pods(c.namespace).Delete(t.Context(), "db-0", metav1.DeleteOptions{GracePeriodSeconds: &now}))
+	require.NoError(t, c.client.CoreV1().Pods(c.namespace).Delete(t.Context(), "db-0", metav1.DeleteOptions{}))
 	var second corev1.Pod
 	require.Eventually(t, func() bool {
 		pods := c.podsOf("db")

@@ -95,42 +95,30 @@ func (c *Cluster) subject(ctx context.Context, req *actions.Request) (s subject,
 }
 
 func (c *Cluster) lookAt(ctx context.Context, req *actions.Request) (s subject, err error) {
-	t := req.Target
-	switch t.Kind {
-	case "Namespace", "":
-		s.whole = true
-		for _, ns := range namespaces(req.Task) {
-			pods, err := c.pods(ctx, ns, labels.Everything())
-			if err != nil {
-				return s, err
-			}
-			all, err := c.all(ctx, ns)
-			if err != nil {
-				return s, err
-			}
-			s.pods = append(s.pods, pods...)
-			for _, w := range all {
-				s.objects = append(s.objects, w.object.(runtime.Object))
-			}
+	if k := req.Target.Kind; k != "Namespace" && k != "" {
+		of, pods, err := c.podsOf(ctx, req)
+		if of != nil {
+			s.objects = append(s.objects, of)
 		}
-		return s, nil
-	case "Database":
-		t, err = c.database(ctx, req)
-	default:
-		t, err = c.located(ctx, req.Task, t)
-	}
-	if err != nil {
+		s.pods = pods
 		return s, err
 	}
-	if t.Kind != "Pod" {
-		o, _, err := c.workload(ctx, t)
+	s.whole = true
+	for _, ns := range namespaces(req.Task) {
+		pods, err := c.pods(ctx, ns, labels.Everything())
 		if err != nil {
 			return s, err
 		}
-		s.objects = append(s.objects, o)
+		all, err := c.all(ctx, ns)
+		if err != nil {
+			return s, err
+		}
+		s.pods = append(s.pods, pods...)
+		for _, w := range all {
+			s.objects = append(s.objects, w.object.(runtime.Object))
+		}
 	}
-	s.pods, err = c.podsOf(ctx, req)
-	return s, err
+	return s, nil
 }
 
 // tooMany says how many pods are left out.

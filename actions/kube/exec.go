@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	remotecommandconsts "k8s.io/apimachinery/pkg/util/remotecommand"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -275,7 +276,7 @@ func (s *streamed) Close() error {
 // place is where a step's commands run: its pod, or the ready pod of its workload or database that is oldest.
 func (c *Cluster) place(ctx context.Context, req *actions.Request) (p place, err error) {
 	err = patiently(ctx, func() error {
-		pods, err := c.podsOf(ctx, req)
+		_, pods, err := c.podsOf(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -295,40 +296,40 @@ func (c *Cluster) place(ctx context.Context, req *actions.Request) (p place, err
 	return p, err
 }
 
-// podsOf are the pods that a step is about.
-func (c *Cluster) podsOf(ctx context.Context, req *actions.Request) ([]*corev1.Pod, error) {
+// podsOf are the pods that a step is about, and the workload that they are of; nil for none.
+func (c *Cluster) podsOf(ctx context.Context, req *actions.Request) (of runtime.Object, pods []*corev1.Pod, err error) {
 	t := req.Target
 	switch t.Kind {
 	case "Database":
-		found, err := c.database(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		t = found
+		of, err = c.database(ctx, req)
 	case "Pod", "Deployment", "StatefulSet", "DaemonSet":
-		located, err := c.located(ctx, req.Task, t)
-		if err != nil {
-			return nil, err
+		if t, err = c.located(ctx, req.Task, t); err != nil {
+			return nil, nil, err
 		}
-		t = located
+		if t.Kind != "Pod" {
+			of, _, err = c.workload(ctx, t)
+			break
+		}
+		of, err = c.client.CoreV1().Pods(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		err = explain(err, "get", "pods", t)
 	case "PersistentVolumeClaim":
-		return c.users(ctx, t)
+		pods, err = c.users(ctx, t)
+		return nil, pods, err
 	default:
-		return nil, actions.Permanent(fmt.Errorf("%s has no pods: name a pod or a workload", t))
+		err = actions.Permanent(fmt.Errorf("%s has no pods: name a pod or a workload", t))
 	}
-	if t.Kind == "Pod" {
-		p, err := c.client.CoreV1().Pods(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
-		return []*corev1.Pod{p}, explain(err, "get", "pods", t)
-	}
-	o, _, err := c.workload(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	selector, err := selectorOf(o)
+	if p, ok := of.(*corev1.Pod); ok {
+		return nil, []*corev1.Pod{p}, nil
+	}
+	selector, err := selectorOf(of)
 	if err != nil {
-		return nil, actions.Permanent(err)
+		return nil, nil, actions.Permanent(err)
 	}
-	return c.pods(ctx, t.Namespace, selector)
+	pods, err = c.pods(ctx, of.(metav1.Object).GetNamespace(), selector)
+	return of, pods, err
 }
 
 // users are the pods that have a claim for a volume.
@@ -378,29 +379,29 @@ func (c *Cluster) pods(ctx context.Context, namespace string, selector labels.Se
 }
 
 // database is the workload or the pod of a database: the one of its name, else the only workload with that name for a label.
-func (c *Cluster) database(ctx context.Context, req *actions.Request) (schema.Target, error) {
+func (c *Cluster) database(ctx context.Context, req *actions.Request) (runtime.Object, error) {
 	name, where := req.Target.Name, namespaces(req.Task)
-	var named, labelled []schema.Target
+	var named, labelled []runtime.Object
 	for _, ns := range where {
 		all, err := c.all(ctx, ns)
 		if err != nil {
-			return schema.Target{}, err
+			return nil, err
 		}
 		for _, w := range all {
 			l := w.object.GetLabels()
 			switch {
 			case w.target.Name == name:
-				named = append(named, w.target)
+				named = append(named, w.object.(runtime.Object))
 			case l["app.kubernetes.io/instance"] == name || l["app"] == name:
-				labelled = append(labelled, w.target)
+				labelled = append(labelled, w.object.(runtime.Object))
 			}
 		}
-		_, err = c.client.CoreV1().Pods(ns).Get(ctx, name, metav1.GetOptions{})
+		p, err := c.client.CoreV1().Pods(ns).Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case err == nil:
-			named = append(named, schema.Target{Kind: "Pod", Namespace: ns, Name: name})
+			named = append(named, p)
 		case !apierrors.IsNotFound(err):
-			return schema.Target{}, explain(err, "get", "pods", schema.Target{Kind: "Pod", Namespace: ns, Name: name})
+			return nil, explain(err, "get", "pods", schema.Target{Kind: "Pod", Namespace: ns, Name: name})
 		}
 	}
 	if len(named) == 0 {
@@ -435,7 +436,7 @@ func podRights(t *actions.Task) []Right {
 			_, resource := workloads{}.name(t.Target)
 			all = append(all, rightsTo("get", "apps", resource, ns, t.Target.Name)...)
 		case "Database": // any may be it
-			all = slices.Concat(all, workloadRights("get list", ns), rightsTo("get", "", "pods", ns, t.Target.Name))
+			all = slices.Concat(all, workloadRights("list", ns), rightsTo("get", "", "pods", ns, t.Target.Name))
 		case "PersistentVolumeClaim":
 			all = append(all, rightsTo("get", "", "persistentvolumeclaims", ns, t.Target.Name)...)
 		}

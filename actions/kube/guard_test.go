@@ -316,63 +316,59 @@ func TestFormerValuesAreSealed(t *testing.T) {
 	}
 }
 
+// readers makes a config map and deployments that read it, and returns a request that patches it.
+func (c *cluster) readers(names ...string) (patch *actions.Request, con *conductor) {
+	c.Helper()
+	_, err := c.client.CoreV1().ConfigMaps(c.namespace).Create(c.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
+	require.NoError(c, err)
+	for _, name := range names {
+		c.deployment(name, 1, "")
+		c.patchDeployment(name, `{"spec":{"template":{"spec":{"containers":[{"name":"main","envFrom":[{"configMapRef":{"name":"settings"}}]}]}}}}`)
+		c.settled(name)
+	}
+	return c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"a": "2"}})
+}
+
+func (c *cluster) template(name string) corev1.PodTemplateSpec {
+	c.Helper()
+	d, err := c.client.AppsV1().Deployments(c.namespace).Get(c.Context(), name, metav1.GetOptions{})
+	require.NoError(c, err)
+	return d.Spec.Template
+}
+
 func TestUndoingAConfigMapRestartsWhoHasReadIt(t *testing.T) {
 	c := newCluster(t)
 	c.node("reader-a")
-	_, err := c.client.CoreV1().ConfigMaps(c.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	for _, name := range []string{"reader", "bystander"} {
-		c.deployment(name, 1, "")
-		if name == "reader" {
-			c.patchDeployment(name, `{"spec":{"template":{"spec":{"containers":[{"name":"main","envFrom":[{"configMapRef":{"name":"settings"}}]}]}}}}`)
-		}
-		c.settled(name)
-	}
-	template := func(name string) corev1.PodTemplateSpec {
-		d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), name, metav1.GetOptions{})
-		require.NoError(t, err)
-		return d.Spec.Template
-	}
-	patch, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"a": "2"}})
-	_, err = c.execute(patch)
+	patch, con := c.readers("reader")
+	c.deployment("bystander", 1, "")
+	c.settled("bystander")
+	_, err := c.execute(patch)
 	require.NoError(t, err)
 	roll, _ := c.request("rolling_restart_pods", map[string]any{"namespace": c.namespace, "deployment": "reader", "stableFor": "1s"})
 	_, err = c.execute(roll)
 	require.NoError(t, err)
-	before, other := template("reader").Annotations, template("bystander")
+	before, other := c.template("reader").Annotations, c.template("bystander")
 	require.NoError(t, c.compensate(patch, con.undo))
-	require.NotEqual(t, before, template("reader").Annotations, "its pods still had the value that was taken back")
-	require.Equal(t, other, template("bystander"))
-	after := template("reader")
+	require.NotEqual(t, before, c.template("reader").Annotations, "its pods still had the value that was taken back")
+	require.Equal(t, other, c.template("bystander"))
+	after := c.template("reader")
 	require.NoError(t, c.compensate(patch, con.undo))
-	require.Equal(t, after, template("reader"), "undone twice, restarted once")
+	require.Equal(t, after, c.template("reader"), "undone twice, restarted once")
 }
 
 func TestUndoingAConfigMapLeavesTheRunnerThatReadItToAPerson(t *testing.T) {
 	c := newCluster(t)
 	c.node("own-reader-a")
-	_, err := c.client.CoreV1().ConfigMaps(c.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	for _, name := range []string{"remedy", "reader"} {
-		c.deployment(name, 1, "")
-		c.patchDeployment(name, `{"spec":{"template":{"spec":{"containers":[{"name":"main","envFrom":[{"configMapRef":{"name":"settings"}}]}]}}}}`)
-		c.settled(name)
-	}
-	template := func(name string) corev1.PodTemplateSpec {
-		d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), name, metav1.GetOptions{})
-		require.NoError(t, err)
-		return d.Spec.Template
-	}
+	patch, con := c.readers("remedy", "reader")
 	runner := c.as(controlplane.Admin, kube.Options{Self: kube.Self{Namespace: c.namespace, Pod: c.podsOf("remedy")[0].Name}})
-	patch, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"a": "2"}})
-	_, err = runner.execute(patch)
+	_, err := runner.execute(patch)
 	require.NoError(t, err)
-	own, other := template("remedy"), template("reader")
+	own, other := c.template("remedy"), c.template("reader")
 	err = runner.compensate(patch, con.undo)
 	require.ErrorContains(t, err, "has to be restarted by hand: Deployment "+c.namespace+"/remedy is the runner itself")
 	require.False(t, actions.IsTransient(err))
-	require.Equal(t, own, template("remedy"))
-	require.NotEqual(t, other, template("reader"), "the others are restarted all the same")
+	require.Equal(t, own, c.template("remedy"))
+	require.NotEqual(t, other, c.template("reader"), "the others are restarted all the same")
 	m, err := c.client.CoreV1().ConfigMaps(c.namespace).Get(t.Context(), "settings", metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"a": "1"}, m.Data)
@@ -381,20 +377,9 @@ func TestUndoingAConfigMapLeavesTheRunnerThatReadItToAPerson(t *testing.T) {
 func TestUndoingAConfigMapRestartsWhoseContainerWasStartedAgain(t *testing.T) {
 	c := newCluster(t)
 	c.node("again-a")
-	_, err := c.client.CoreV1().ConfigMaps(c.namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	for _, name := range []string{"crashed", "steady"} {
-		c.deployment(name, 1, "")
-		c.patchDeployment(name, `{"spec":{"template":{"spec":{"containers":[{"name":"main","envFrom":[{"configMapRef":{"name":"settings"}}]}]}}}}`)
-		c.settled(name)
-	}
-	restarts := func(name string) string {
-		d, err := c.client.AppsV1().Deployments(c.namespace).Get(t.Context(), name, metav1.GetOptions{})
-		require.NoError(t, err)
-		return d.Spec.Template.Annotations["kubectl.kubernetes.io/restartedAt"]
-	}
-	patch, con := c.request("patch_config_map", map[string]any{"namespace": c.namespace, "configMap": "settings", "patch": map[string]any{"a": "2"}})
-	_, err = c.execute(patch)
+	patch, con := c.readers("crashed", "steady")
+	restarts := func(name string) string { return c.template(name).Annotations["kubectl.kubernetes.io/restartedAt"] }
+	_, err := c.execute(patch)
 	require.NoError(t, err)
 	// As if both pods were made an hour before the patch, and the container of one had ended and was started again after it.
 	at, err := time.Parse(time.RFC3339, con.undo.State["at"].(string))

@@ -180,7 +180,7 @@ func (move) settle(ctx context.Context, c *Cluster, req *actions.Request, live o
 	if err != nil {
 		return "", err
 	}
-	all, err := c.podsOf(ctx, req)
+	_, all, err := c.podsOf(ctx, req)
 	if err != nil {
 		return "", err
 	}

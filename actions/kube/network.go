@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -35,54 +34,33 @@ func (r *rolling) rights(t *actions.Task) []Right {
 
 // Execute restarts one stage after the other, and waits for each. What an attempt before it began, it goes on with.
 func (r *rolling) Execute(ctx context.Context, req *actions.Request) (*actions.Result, error) {
-	begun, under, err := r.begun(ctx, req)
+	stages, sent, err := r.begun(ctx, req)
+	var warnings []string
+	if err == nil && !sent {
+		stages, warnings, err = r.checked(ctx, req)
+	}
 	if err != nil {
 		return nil, err
 	}
-	var warnings []string
-	if !under {
-		stages, uids, told, err := r.checked(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		begun, warnings = restarts{}, told
-		for _, stage := range stages {
-			var all []restarting
-			for _, t := range stage {
-				all = append(all, restarting{t, uids[t]})
-			}
-			begun = append(begun, all)
-		}
+	var names []string
+	for _, w := range slices.Concat(stages...) {
+		names = append(names, w.Target.String())
 	}
 	// It cannot be undone; what it restarts is kept for who goes on with it.
-	undo := &actions.Undo{Summary: fmt.Sprintf("nothing: %d restarts cannot be taken back", len(slices.Concat(begun...))), State: map[string]any{"restarts": begun}}
+	undo := &actions.Undo{Summary: fmt.Sprintf("nothing: %d restarts cannot be taken back", len(names)), State: map[string]any{"restarts": stages}}
 	if err := req.Begin(ctx, undo); err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, stage := range begun {
-		uids := map[schema.Target]string{}
-		for _, w := range stage {
-			uids[w.Target] = w.UID
-			names = append(names, w.Target.String())
-		}
-		if err := r.c.rollThose(ctx, slices.Collect(maps.Keys(uids)), uids, req.Key(), req.Parameters.Duration("stableFor")); err != nil {
+	for _, stage := range stages {
+		if err := r.c.rollThose(ctx, stage, req.Key(), req.Parameters.Duration("stableFor")); err != nil {
 			return nil, err
 		}
 	}
 	return &actions.Result{Message: strings.Join(append([]string{fmt.Sprintf("restarted %v", names)}, warnings...), "; ")}, nil
 }
 
-// restarts are the workloads of a step, in stages.
-type restarts [][]restarting
-
-type restarting struct {
-	Target schema.Target `json:"target"`
-	UID    string        `json:"uid"`
-}
-
-// begun are the restarts of an attempt before this one, and whether any of them was sent.
-func (r *rolling) begun(ctx context.Context, req *actions.Request) (all restarts, sent bool, err error) {
+// begun are the stages of an attempt before this one, and whether any restart was sent.
+func (r *rolling) begun(ctx context.Context, req *actions.Request) (all [][]restarting, sent bool, err error) {
 	if req.Begun == nil {
 		return nil, false, nil
 	}
@@ -109,39 +87,44 @@ func (r *rolling) begun(ctx context.Context, req *actions.Request) (all restarts
 	return all, sent, nil
 }
 
-// checked are the workloads, which all can be restarted, with their UIDs, and what people should know of them.
-func (r *rolling) checked(ctx context.Context, req *actions.Request) (stages [][]schema.Target, uids map[schema.Target]string, warnings []string, err error) {
-	if stages, err = r.find(ctx, req); err != nil {
-		return nil, nil, nil, err
+// checked are the workloads, in stages, which all can be restarted, and what people should know of them.
+func (r *rolling) checked(ctx context.Context, req *actions.Request) (stages [][]restarting, warnings []string, err error) {
+	found, err := r.find(ctx, req)
+	if err != nil {
+		return nil, nil, err
 	}
-	uids = map[schema.Target]string{}
-	for _, t := range slices.Concat(stages...) {
-		if err := r.c.spare(ctx, t); err != nil {
-			return nil, nil, nil, err
+	for _, targets := range found {
+		var stage []restarting
+		for _, t := range targets {
+			if err := r.c.spare(ctx, t); err != nil {
+				return nil, nil, err
+			}
+			live, err := workloads{}.get(ctx, r.c, t)
+			if err != nil {
+				return nil, nil, explain(err, "get", "workloads", t)
+			}
+			if err := restartable(t, live); err != nil {
+				return nil, nil, err
+			}
+			stage = append(stage, restarting{t, live.uid()})
+			if owner := gitOwner(live); owner != "" {
+				warnings = append(warnings, fmt.Sprintf("%s writes %s from git, and may change it back", owner, t))
+			}
 		}
-		live, err := workloads{}.get(ctx, r.c, t)
-		if err != nil {
-			return nil, nil, nil, explain(err, "get", "workloads", t)
-		}
-		if err := restartable(t, live); err != nil {
-			return nil, nil, nil, err
-		}
-		uids[t] = live.uid()
-		if owner := gitOwner(live); owner != "" {
-			warnings = append(warnings, fmt.Sprintf("%s writes %s from git, and may change it back", owner, t))
-		}
+		stages = append(stages, stage)
 	}
-	return stages, uids, warnings, nil
+	return stages, warnings, nil
 }
 
 // DryRun has the API server check the marks.
 func (r *rolling) DryRun(ctx context.Context, req *actions.Request) (*actions.Preview, error) {
-	stages, _, warnings, err := r.checked(ctx, req)
+	stages, warnings, err := r.checked(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	p := &actions.Preview{Verdict: actions.Verified, Basis: map[string]string{}}
-	for _, t := range slices.Concat(stages...) {
+	for _, w := range slices.Concat(stages...) {
+		t := w.Target
 		err := patiently(ctx, func() error {
 			live, err := workloads{}.get(ctx, r.c, t)
 			if err != nil {

@@ -297,19 +297,29 @@ func replicas(n *int32) int32 {
 // roll restarts workloads, all at once, and waits until they have rolled out. One that carries the mark has been restarted
 // already.
 func (c *Cluster) roll(ctx context.Context, all []schema.Target, mark string, stableFor time.Duration) error {
-	return c.rollThose(ctx, all, nil, mark, stableFor)
+	those := make([]restarting, len(all))
+	for i, t := range all {
+		those[i].Target = t
+	}
+	return c.rollThose(ctx, those, mark, stableFor)
 }
 
-// rollThose is roll for workloads that were looked at before: another one of the same name is refused.
-func (c *Cluster) rollThose(ctx context.Context, all []schema.Target, uids map[schema.Target]string, mark string, stableFor time.Duration) error {
+// A restarting workload was looked at before it is restarted: another one of the same name is refused. An empty UID refuses none.
+type restarting struct {
+	Target schema.Target `json:"target"`
+	UID    string        `json:"uid"`
+}
+
+// rollThose is roll for workloads that were looked at before.
+func (c *Cluster) rollThose(ctx context.Context, all []restarting, mark string, stableFor time.Duration) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, t := range all {
+	for _, w := range all {
 		group.Go(func() error {
-			written, err := c.mark(ctx, t, uids[t], mark)
+			written, err := c.mark(ctx, w.Target, w.UID, mark)
 			if err != nil {
 				return err
 			}
-			_, err = c.rolledOut(ctx, rollout{target: t, written: written, stableFor: stableFor})
+			_, err = c.rolledOut(ctx, rollout{target: w.Target, written: written, stableFor: stableFor})
 			return err
 		})
 	}

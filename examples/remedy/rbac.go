@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 
 	"github.com/remedykit/remedy/actions"
-	"github.com/remedykit/remedy/actions/httpcheck"
 	"github.com/remedykit/remedy/actions/kube"
 	"github.com/remedykit/remedy/actions/sealed"
 	"github.com/remedykit/remedy/dag"
@@ -66,12 +64,9 @@ and POD_NAME then, as to run.`,
 
 // rights are those that tasks need at a site. It asks for no secret: only what a way needs counts, not whether it is open.
 func (s *site) rights(tasks []*actions.Task) ([]kube.Right, error) {
-	o := kube.Options{Commands: s.Commands, Self: kube.SelfFromEnv(os.Getenv)}
-	var err error
-	if s.HTTP != "" {
-		if o.Asker, err = httpcheck.Template(s.HTTP, nil); err != nil {
-			return nil, err
-		}
+	o, err := s.options()
+	if err != nil {
+		return nil, err
 	}
 	if s.SealedKeyEnv != "" {
 		o.Sealed = struct{ sealed.Store }{}

@@ -174,13 +174,14 @@ func (a *app) cluster(ctx context.Context, f *clusterFlags, state string) (*kube
 	if s.Artifacts == "" {
 		s.Artifacts = state + "-artifacts"
 	}
-	o := kube.Options{Artifacts: artifact.Folder(s.Artifacts), Commands: s.Commands, CleanupPaths: s.CleanupPaths, Self: kube.SelfFromEnv(os.Getenv)}
-	if o.Asker, err = httpcheck.ServiceProxy(config); s.HTTP != "" {
-		o.Asker, err = httpcheck.Template(s.HTTP, nil)
+	o, err := s.options()
+	if err == nil && o.Asker == nil {
+		o.Asker, err = httpcheck.ServiceProxy(config)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
+	o.Artifacts = artifact.Folder(s.Artifacts)
 	if s.SecretLength > 0 {
 		o.Generate = func(context.Context, schema.Target, string) ([]byte, error) {
 			text := ""
@@ -212,6 +213,15 @@ func (a *app) cluster(ctx context.Context, f *clusterFlags, state string) (*kube
 		err = reachable(ctx, config)
 	}
 	return c, all, err
+}
+
+// options are those of the site that need neither a cluster nor a secret.
+func (s *site) options() (o kube.Options, err error) {
+	o = kube.Options{Commands: s.Commands, CleanupPaths: s.CleanupPaths, Self: kube.SelfFromEnv(os.Getenv)}
+	if s.HTTP != "" {
+		o.Asker, err = httpcheck.Template(s.HTTP, nil)
+	}
+	return o, err
 }
 
 // reach is how long the API server may take to answer before anything begins. A step is more patient.
